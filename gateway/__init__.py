@@ -1,4 +1,4 @@
-"""The application: settings, aiohttp app, GraphQL view, CLI. It wires the other packages and decides nothing."""
+"""The application: settings, server, GraphQL view, CLI. It wires the other packages and decides nothing."""
 
 # Other distributions use this import name too: gateway/guard.py reads the mark before anything else runs.
 DISTRIBUTION = "switchboard-gateway"

@@ -1,0 +1,1 @@
+"""Mercately: the CRM that knows customers, agents, conversations and WhatsApp templates."""

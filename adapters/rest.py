@@ -1,0 +1,214 @@
+"""Rest: the one place that speaks HTTP to a source.
+
+An adapter asks its questions through `_get`; sessions, limits, deadlines, sharing, errors, the log line and
+the count are here, once.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from enum import StrEnum
+from time import perf_counter
+from typing import Any, ClassVar, Self, TypeVar
+
+import aiohttp
+import msgspec
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from adapters.errors import Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
+from adapters.flights import Flights
+from adapters.sandbox import Sandbox
+
+T = TypeVar("T")
+
+LARGEST_ANSWER = 8 * 2**20
+"""Bytes after decompression; the largest page any vendor documents is a hundredth of it."""
+
+log = structlog.get_logger("switchboard.source")
+
+
+class Mode(StrEnum):
+    """Who answers for a source."""
+
+    REAL = "real"
+    SANDBOX = "sandbox"
+    OFF = "off"
+
+
+class Source(BaseModel):
+    """The settings every REST source has; an adapter adds its credentials."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    credentials: ClassVar[tuple[str, ...]] = ()
+    """The settings without which the vendor does not talk to us."""
+
+    url: str = Field(description="Where the vendor is: the part before its own path.")
+    timeout: float = Field(3, gt=0, le=300, description="Seconds a call may take in all.")
+    connect_timeout: float = Field(1, gt=0, le=60, description="Seconds it may take to connect.")
+    connections: int = Field(20, ge=1, le=1000, description="Connections open at most, in each process.")
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")) or len(url.split("/")) < 3 or not url.split("/")[2]:
+            raise ValueError("must start with http:// or https:// and name a host")
+        return url.rstrip("/")
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(name for name in self.credentials if not getattr(self, name))
+
+
+class Rest:
+    """One source over HTTP: subclasses ask, this class carries."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    """The vendor as its users write it."""
+    Settings: ClassVar[type[Source]]
+    Sandbox: ClassVar[type[Sandbox]]
+
+    def __init__(self, settings: Source, mode: Mode, session: aiohttp.ClientSession) -> None:
+        self.mode = mode
+        self.calls: Counter[tuple[str, str]] = Counter()
+        """How often each question was asked, by how it ended."""
+        self._settings = settings
+        self._session = session
+        self._flights = Flights()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Source, mode: Mode) -> AsyncIterator[Self]:
+        # The connection limit is the bulkhead; cookies and proxies of the environment would let one caller's
+        # call change another's.
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=settings.connections),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept": "application/json", "User-Agent": "Switchboard", **cls.headers(settings)},
+            timeout=aiohttp.ClientTimeout(total=settings.timeout, sock_connect=settings.connect_timeout),
+            trust_env=False,
+        ) as session:
+            yield cls(settings, mode, session)
+
+    @classmethod
+    def headers(cls, settings: Any) -> Mapping[str, str]:
+        """The headers that carry this source's credentials."""
+        return {}
+
+    async def _get(self, question: str, path: str, answer: type[T], **parameters: str) -> T:
+        """Read `path` into `answer`; `question` names the call in logs and counts, where no id may show."""
+        url = self._settings.url + path
+
+        async def ask() -> T:
+            return await self._call(question, "GET", url, _decoder(answer).decode, params=parameters)
+
+        try:
+            return await self._flights.board(("GET", url, *sorted(parameters.items()), answer), ask)
+        except TimeoutError as error:
+            raise TimedOut(self.name, f"{self.title} did not answer within this request's time.") from error
+
+    async def _call(
+        self, question: str, method: str, url: str, read: Callable[[bytes], T], **request: Any
+    ) -> T:
+        if self.mode is Mode.OFF:
+            raise Misconfigured(
+                self.name, f"{self.title} is not connected: `switchboard doctor` says what to set."
+            )
+        started = perf_counter()
+        status, body, outcome, detail = 0, b"", "CANCELLED", None
+        try:
+            with self._border():
+                async with self._session.request(method, url, allow_redirects=False, **request) as response:
+                    status, body = response.status, await self._body(response)
+                if refusal := self._refusal(status, body):
+                    raise refusal
+                answer = read(body)
+            outcome = "ok"
+            return answer
+        except SourceError as error:
+            outcome, detail = error.code, _cause(error)
+            raise
+        finally:
+            self.calls[question, outcome] += 1
+            log.info(
+                "source",
+                source=self.name,
+                call=question,
+                outcome=outcome,
+                status=status,
+                ms=round((perf_counter() - started) * 1000, 1),
+                bytes=len(body),
+                **({"detail": detail} if detail else {}),
+            )
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        chunks, size = [], 0
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > LARGEST_ANSWER:
+                raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
+        return b"".join(chunks)
+
+    def _refusal(self, status: int, body: bytes) -> SourceError | None:
+        """The error that an answer is, by its status; a vendor with manners of its own overrides it."""
+        if 200 <= status < 300:
+            return None
+        if status in (401, 403):
+            return self._refused_credentials()
+        if status == 429:
+            return Unavailable(self.name, f"{self.title} asks us to slow down: try again in a moment.")
+        if status >= 500:
+            return Unavailable(self.name, f"{self.title} failed to answer: try again later.")
+        if status < 400:
+            return Malformed(self.name, f"{self.title} sent us elsewhere instead of answering.")
+        return self._said_no(str(status))
+
+    def _refused_credentials(self) -> Misconfigured:
+        return Misconfigured(
+            self.name, f"{self.title} refuses our credentials: `switchboard doctor` says what to set."
+        )
+
+    def _said_no(self, vendor_code: str, vendor_message: str = "") -> Rejected:
+        return Rejected(
+            self.name,
+            f"{self.title} refused the request.",
+            vendor_code=vendor_code,
+            vendor_message=vendor_message,
+        )
+
+    @contextmanager
+    def _border(self) -> Iterator[None]:
+        """Where foreign exceptions end; tests/adapters/test_rest.py is the list of what is mapped."""
+        try:
+            yield
+        except TimeoutError as error:  # before ClientError: aiohttp's time-outs are both
+            raise TimedOut(self.name, f"{self.title} did not answer in time.") from error
+        except msgspec.MsgspecError as error:
+            raise Malformed(self.name, f"{self.title} answered something we cannot read.") from error
+        except aiohttp.ClientResponseError as error:
+            raise Malformed(self.name, f"{self.title} did not answer in HTTP.") from error
+        except aiohttp.ClientPayloadError as error:
+            raise Unavailable(self.name, f"{self.title} broke off its answer: try again later.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(self.name, f"{self.title} cannot be reached: try again later.") from error
+
+
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder(answer: type[T]) -> msgspec.json.Decoder[T]:
+    """One a wire model: building it costs more than most answers."""
+    if answer not in _decoders:
+        _decoders[answer] = msgspec.json.Decoder(answer)
+    return _decoders[answer]
+
+
+def _cause(error: SourceError) -> str | None:
+    """What the log says beyond the code: a type, or a place in a document, never a value."""
+    cause = error.__cause__
+    if cause is None:
+        return None
+    return str(cause) if isinstance(cause, msgspec.MsgspecError) else type(cause).__name__

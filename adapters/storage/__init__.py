@@ -1,0 +1,1 @@
+"""Storage: our own tables, in SQLite or MySQL; one more source."""

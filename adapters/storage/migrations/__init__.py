@@ -1,0 +1,4 @@
+"""The migrations: every step from an empty database to this version's schema."""
+
+REVISIONS = ("0001",)
+"""Oldest first. Kept by hand so that a start need not import Alembic to know it; a test compares."""

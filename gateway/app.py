@@ -1,0 +1,114 @@
+"""The application: one lifespan, its routes, and the account of every request."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from aiohttp import hdrs, web
+from structlog.contextvars import bound_contextvars
+
+from adapters import open_adapters
+from adapters.lines import Lines
+from gateway import explorer, health
+from gateway.errors import codes
+from gateway.graph import Graph, build_graph, operation_name
+from gateway.keys import ADAPTERS, CONTEXT, ERRORS, REQUEST_ID
+from gateway.settings import Settings
+from gateway.view import View
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger("switchboard.request")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.Application:
+    view = View(graph or build_graph(), settings.timeout)
+
+    async def resources(app: web.Application) -> AsyncIterator[None]:
+        async with open_adapters(lines, settings.database) as app[ADAPTERS]:
+            yield
+
+    app = web.Application(middlewares=[account], client_max_size=settings.body_limit)
+    app.cleanup_ctx.append(resources)
+    app.on_shutdown.append(view.close_sockets)
+    app.add_routes(
+        [
+            web.get("/", _to_the_explorer),
+            web.get("/health/live", health.live),
+            web.get("/health/ready", health.ready),
+            web.route("*", "/graphql", view),
+            *explorer.routes(),
+        ]
+    )
+    return app
+
+
+@web.middleware
+async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Gives a request its id and its line in the log, and lets no exception out."""
+    # Pipelined requests are started back to back without the loop ever turning: let others in between.
+    await asyncio.sleep(0)
+    request[REQUEST_ID] = request_id = _request_id(request)
+    started, status = perf_counter(), 499  # as proxies log a client that left
+    with bound_contextvars(request_id=request_id):
+        try:
+            response = await handler(request)
+            status = response.status
+        except web.HTTPException as answer:
+            status = answer.status
+            answer.headers["X-Request-Id"] = request_id
+            raise
+        except Exception:
+            log.exception("unexpected")
+            status, response = 500, _unexpected(request_id)
+        finally:
+            log.info(
+                "request",
+                method=request.method,
+                path=_path(request),
+                status=status,
+                ms=round((perf_counter() - started) * 1000, 1),
+                **_what_was_asked(request),
+            )
+    if not response.prepared:
+        response.headers["X-Request-Id"] = request_id
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response
+
+
+def _request_id(request: web.Request) -> str:
+    """The caller's own, when it can do no harm in a log."""
+    given = request.headers.get("X-Request-Id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def _path(request: web.Request) -> str:
+    """Ours, never the client's: a path that leads nowhere may hold anything."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "(none)"
+
+
+def _what_was_asked(request: web.Request) -> dict[str, Any]:
+    asked: dict[str, Any] = {}
+    if (context := request.get(CONTEXT)) and (name := operation_name(context)):
+        asked["operation"] = name
+    if errors := request.get(ERRORS):
+        asked["errors"] = codes(errors)
+    return asked
+
+
+def _unexpected(request_id: str) -> web.Response:
+    fault = {
+        "message": "Something went wrong on our side: tell us the request id.",
+        "extensions": {"code": "INTERNAL", "requestId": request_id},
+    }
+    return web.json_response({"errors": [fault]}, status=500)
+
+
+async def _to_the_explorer(_: web.Request) -> web.Response:
+    return web.Response(status=307, headers={hdrs.LOCATION: "/graphql"})

@@ -1,0 +1,41 @@
+"""Health: is this process alive, and which part of it is not ready."""
+
+import orjson
+from aiohttp import web
+
+from adapters import Adapters
+from adapters.errors import SourceError
+from adapters.storage.client import SchemaState
+from gateway.keys import ADAPTERS
+
+
+async def live(_: web.Request) -> web.Response:
+    return _answer(200, {"status": "live"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Vendors do not count: without one of them the gateway still serves everything else."""
+    database = await _database(request.app[ADAPTERS])
+    parts = {"database": database}
+    if database == "ok":
+        return _answer(200, {"status": "ready", "parts": parts})
+    return _answer(503, {"status": "not ready", "parts": parts})
+
+
+async def _database(adapters: Adapters) -> str:
+    try:
+        state = await adapters.storage.schema_state()
+    except SourceError as error:
+        return str(error)
+    if state is SchemaState.CURRENT:
+        return "ok"
+    return f"Its schema is {state}: run `switchboard migrate` with this version."
+
+
+def _answer(status: int, body: dict[str, object]) -> web.Response:
+    return web.Response(
+        status=status,
+        body=orjson.dumps(body),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

@@ -1,0 +1,15 @@
+"""The names under which the parts of the application find what they share."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+from graphql import GraphQLError
+
+from adapters import Adapters
+from resolvers.context import Context
+
+ADAPTERS = web.AppKey("adapters", Adapters)
+
+REQUEST_ID = web.RequestKey("request_id", str)
+CONTEXT = web.RequestKey("context", Context)
+ERRORS = web.RequestKey("errors", Sequence[GraphQLError])

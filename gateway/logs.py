@@ -1,0 +1,67 @@
+"""Logs: one line an event on standard error, JSON for machines, plain for people; never personal data."""
+
+import logging
+import sys
+import traceback
+from types import TracebackType
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+from gateway.settings import LogFormat, Settings
+
+LIBRARIES = logging.WARNING
+"""What our libraries say below this is about them, not about us."""
+
+
+def configure(settings: Settings) -> None:
+    text = settings.log_format is LogFormat.TEXT or (
+        settings.log_format is LogFormat.AUTO and sys.stderr.isatty()
+    )
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        without_values,
+    ]
+    render: Processor = structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer(_json)
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, LIBRARIES))
+
+
+def without_values(_: object, __: str, event: EventDict) -> EventDict:
+    """An exception as its type and where it was; its text may repeat a phone, a token or a query."""
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["exception"] = type(error).__name__
+        event["where"] = _where(error.__traceback__)
+    return event
+
+
+def _where(trace: TracebackType | None, deepest: int = 6) -> list[str]:
+    frames = traceback.extract_tb(trace)[-deepest:]
+    return [f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno} {frame.name}" for frame in frames]
+
+
+def _json(event: EventDict, **_: object) -> str:
+    first = {name: event.pop(name, None) for name in ("timestamp", "level", "event")}
+    return orjson.dumps({**first, **event}, default=str).decode()

@@ -1,0 +1,190 @@
+"""Settings: read once from the environment and .env, frozen, passed down."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from adapters import RESTS
+from adapters.lines import UseSandbox
+from adapters.rest import Source
+
+PREFIX = "SWITCHBOARD_"
+NESTED = "__"
+
+
+class LogFormat(StrEnum):
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
+class Settings(BaseSettings):
+    """Every variable's description is its documentation: `switchboard config` and README print it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    unix: Path | None = Field(None, description="Unix socket to listen on, instead of host and port.")
+    workers: int = Field(1, ge=1, le=64, description="Server processes.")
+    data_dir: Path = Field(Path("data"), description="Where the embedded database lives.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="`mysql+aiomysql://user:password@host/name`, or `sqlite+aiosqlite:///path`. "
+        "Left out, SQLite in the data directory: the embedded default.",
+    )
+    sandbox: UseSandbox = Field(
+        UseSandbox.AUTO,
+        description="`auto`: in the embedded default, sources without credentials are answered by their "
+        "sandbox. `on`: every source is, credentials or not. `off`: none ever is.",
+    )
+    timeout: float = Field(3, gt=0, le=300, description="Seconds an operation may wait for its sources.")
+    body_limit: int = Field(262_144, ge=1_024, le=104_857_600, description="Bytes a request's body may have.")
+    drain: float = Field(
+        10, ge=0, le=600, description="Seconds that requests in flight have to finish when the server stops."
+    )
+    log_format: LogFormat = Field(
+        LogFormat.AUTO, description="`json`, `text`, or `auto`: text on a terminal, else JSON."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="`debug`, `info`, `warning` or `error`."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _speaks_our_databases(cls, url: SecretStr | None) -> SecretStr | None:
+        try:
+            if url is None or make_url(url.get_secret_value()).drivername in (
+                "sqlite+aiosqlite",
+                "mysql+aiomysql",
+            ):
+                return url
+        except ArgumentError:
+            pass
+        raise ValueError("must start with sqlite+aiosqlite:/// or mysql+aiomysql://")
+
+    @property
+    def embedded(self) -> bool:
+        return self.database.startswith("sqlite")
+
+    @property
+    def database(self) -> str:
+        if self.database_url:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data_dir / 'switchboard.db'}"
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        return {rest.name: getattr(self, rest.name) for rest in RESTS}
+
+
+# A source's settings join by its being a source: a new one needs no settings code.
+_sources: dict[str, Any] = {
+    rest.name: (rest.Settings, Field(default_factory=rest.Settings)) for rest in RESTS
+}
+_WithSources = create_model("Settings", __base__=Settings, **_sources)
+
+
+class WrongSettings(Exception):
+    """One line for each variable that is wrong, naming it."""
+
+
+def load(**flags: object) -> Settings:
+    """The settings in force; what the command line says goes before the environment, that before .env."""
+    try:
+        given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+        settings = _WithSources(**given)
+    except ValidationError as error:
+        raise WrongSettings("\n".join(_complaint(fault) for fault in error.errors())) from None
+    except SettingsError:
+        raise WrongSettings(
+            f"{PREFIX}{' or '.join(rest.name.upper() for rest in RESTS)}: set its variables one by one."
+        ) from None
+    if halves := "\n".join(_half_configured(settings.sources)):
+        raise WrongSettings(halves)
+    return settings
+
+
+def _complaint(fault: ErrorDetails) -> str:
+    name = variable_name(*map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{name} is not a setting: `switchboard config` lists them all."
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{name}: {message[0].lower()}{message[1:]}."
+
+
+def _half_configured(sources: Mapping[str, Source]) -> Iterator[str]:
+    for source_name, source in sources.items():
+        if 0 < len(source.missing) < len(source.credentials):
+            lacking = " and ".join(variable_name(source_name, credential) for credential in source.missing)
+            yield f"{lacking}: missing, while its other credentials are set; set all of them, or none."
+
+
+def variable_name(*path: str) -> str:
+    return PREFIX + NESTED.join(path).upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One setting as a person sees it."""
+
+    name: str
+    value: str
+    default: str
+    description: str
+    is_set: bool
+
+
+def variables(model: BaseModel, *path: str) -> Iterator[Variable]:
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from variables(value, *path, name)
+        else:
+            yield Variable(
+                name=variable_name(*path, name),
+                value=_shown(value),
+                default=_shown(field.default),
+                description=field.description or "",
+                is_set=name in model.model_fields_set,
+            )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, SecretStr):
+        return str(value)
+    secret = value.get_secret_value()
+    if "://" in secret:
+        return make_url(secret).render_as_string(hide_password=True)
+    return "(hidden)" if secret else ""
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """One sentence for each variable with our prefix that means nothing to us.
+
+    No reason to refuse: Kubernetes sets several of its own for a Service that is called switchboard.
+    """
+    known = [variable.name for variable in variables(_WithSources.model_construct())]
+    for name in environment:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            hint = "".join(f": did you mean {near}?" for near in get_close_matches(name.upper(), known, 1))
+            yield f"{name} is not a setting{hint or '.'}"

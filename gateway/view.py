@@ -1,0 +1,201 @@
+"""The GraphQL endpoint: Strawberry's view, held to the GraphQL-over-HTTP specification."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from datetime import timedelta
+from typing import Any, TypeGuard, cast
+from weakref import WeakSet
+
+import orjson
+from aiohttp import ClientConnectionResetError, WSCloseCode, hdrs, web
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from strawberry.aiohttp.views import AiohttpWebSocketAdapter, GraphQLView
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.http.exceptions import NonJsonMessageReceived, WebSocketDisconnected
+from strawberry.http.parse_content_type import parse_content_type
+from strawberry.schema.exceptions import InvalidOperationTypeError
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types import ExecutionResult
+
+from gateway import explorer
+from gateway.graph import Graph
+from gateway.keys import ADAPTERS, CONTEXT, ERRORS, REQUEST_ID
+from resolvers.context import Context
+
+GRAPHQL = "application/graphql-response+json"
+JSON = "application/json"
+
+SLOWEST_BODY = 15.0
+"""Seconds until a body must have arrived."""
+LARGEST_MESSAGE = 256 * 1024
+"""Bytes of one message on a WebSocket."""
+
+Answer = GraphQLHTTPResponse | list[GraphQLHTTPResponse]
+
+
+class _Socket(AiohttpWebSocketAdapter):
+    async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:
+        async for message in super().iter_json(ignore_parsing_errors=ignore_parsing_errors):
+            if not _is_message(message):  # Strawberry's handler would fail on it, and with it the socket
+                raise NonJsonMessageReceived
+            yield message
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        try:
+            await self.ws.send_str(orjson.dumps(message).decode())
+        except (RuntimeError, ClientConnectionResetError) as error:
+            raise WebSocketDisconnected from error
+
+
+class View(GraphQLView[Context, None]):
+    websocket_adapter_class = _Socket
+
+    def __init__(self, graph: Graph, timeout: float) -> None:
+        super().__init__(
+            graph,
+            graphql_ide=None,
+            subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
+            connection_init_wait_timeout=timedelta(seconds=5),
+            max_subscriptions_per_connection=20,
+        )
+        self._timeout = timeout
+        self._sockets: WeakSet[web.WebSocketResponse] = WeakSet()
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if explorer.asked_for(request):
+            return await explorer.page(request)
+        try:
+            return await self.run(request)
+        except HTTPException as error:
+            wrong_method = isinstance(error.__cause__, InvalidOperationTypeError) or error.status_code == 405
+            return _refusal(405 if wrong_method else error.status_code, error.reason)
+        except web.HTTPRequestEntityTooLarge as error:
+            return _refusal(413, f"The request is too large: {error.text}.")
+
+    async def close_sockets(self, _: web.Application) -> None:
+        for socket in set(self._sockets):
+            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"Switchboard is stopping")
+
+    # -- what came in
+
+    def is_websocket_request(self, request: web.Request) -> TypeGuard[web.Request]:
+        return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket" and super().is_websocket_request(
+            request
+        )
+
+    async def create_websocket_response(
+        self, request: web.Request, subprotocol: str | None
+    ) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(
+            protocols=[subprotocol] if subprotocol else [],
+            heartbeat=20,
+            max_msg_size=LARGEST_MESSAGE,
+            compress=False,
+        )
+        await socket.prepare(request)
+        self._sockets.add(socket)
+        return socket
+
+    def should_render_graphql_ide(self, request: Any) -> bool:
+        return False
+
+    async def get_context(
+        self, request: web.Request, response: web.Response | web.WebSocketResponse
+    ) -> Context:
+        context = Context(request.app[ADAPTERS], request[REQUEST_ID], self._timeout)
+        request[CONTEXT] = context
+        return context
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        data = self._query(request) if request.method == "GET" else await self._body(request)
+        if isinstance(data, list):
+            raise HTTPException(400, "Send one operation a request: batches are not accepted.")
+        if not isinstance(data, dict):
+            raise HTTPException(400, "Send a JSON object with the operation in its field query.")
+        return GraphQLRequestData(
+            query=_optional(data, "query", str),
+            variables=_optional(data, "variables", dict),
+            operation_name=_optional(data, "operationName", str),
+            extensions=_optional(data, "extensions", dict),
+        )
+
+    def _query(self, request: AsyncHTTPRequestAdapter) -> dict[str, Any]:
+        return self.parse_query_params(cast("Any", request.query_params))
+
+    async def _body(self, request: AsyncHTTPRequestAdapter) -> object:
+        content_type, parameters = parse_content_type(request.content_type or "")
+        if content_type != JSON or parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+            raise HTTPException(415, f"Send the operation as {JSON}, in UTF-8.")
+        try:
+            async with asyncio.timeout(SLOWEST_BODY):
+                body = await request.get_body()
+        except TimeoutError:
+            raise HTTPException(408, "The body of the request did not arrive in time.") from None
+        return self.parse_json(body)
+
+    def decode_json(self, data: str | bytes) -> object:
+        return orjson.loads(data)
+
+    # -- what goes out
+
+    async def get_sub_response(self, request: web.Request) -> web.Response:
+        return web.Response(content_type=_negotiated(",".join(request.headers.getall(hdrs.ACCEPT, []))))
+
+    async def process_result(self, request: web.Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+        answer: GraphQLHTTPResponse = {}
+        if result.errors:
+            request[ERRORS] = result.errors
+            answer["errors"] = [error.formatted for error in result.errors]
+        # Without a path nothing was run, and then there is no data, not even null.
+        if result.data is not None or any(error.path for error in result.errors or ()):
+            answer["data"] = result.data
+        if result.extensions:
+            answer["extensions"] = result.extensions
+        return answer
+
+    def create_response(self, response_data: Answer, sub_response: web.Response) -> web.Response:
+        if "data" not in response_data and sub_response.content_type == GRAPHQL:
+            sub_response.set_status(400)
+        sub_response.body = orjson.dumps(response_data)
+        return sub_response
+
+
+def _negotiated(accept: str) -> str:
+    """The media type of the answer: the first one of ours that the client names."""
+    kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
+    for kind in kinds:
+        if kind in (GRAPHQL, JSON):
+            return kind
+    if not accept or {"*/*", "application/*"} & set(kinds):
+        return GRAPHQL
+    raise HTTPException(406, f"This endpoint answers in {GRAPHQL} or {JSON}.")
+
+
+def _optional(data: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = data.get(name)
+    if value is None or isinstance(value, kind):
+        return value
+    raise HTTPException(400, f"The field {name} must be {'a string' if kind is str else 'an object'}.")
+
+
+def _refusal(status: int, message: str) -> web.Response:
+    fault = {"message": message, "extensions": {"code": "BAD_USER_INPUT"}}
+    headers = {"Allow": "GET, POST"} if status == 405 else None
+    return web.Response(
+        status=status, body=orjson.dumps({"errors": [fault]}), content_type=JSON, headers=headers
+    )
+
+
+def _is_message(message: object) -> bool:
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return False
+    if message["type"] != "subscribe":
+        return True
+    payload = message.get("payload")
+    return (
+        isinstance(message.get("id"), str)
+        and isinstance(payload, dict)
+        and isinstance(payload.get("query"), str)
+        and isinstance(payload.get("variables"), dict | None)
+        and isinstance(payload.get("operationName"), str | None)
+    )

@@ -1,0 +1,26 @@
+"""The context of one operation."""
+
+from dataclasses import dataclass, field
+
+from strawberry.types import ExecutionContext
+
+from adapters import Adapters
+from resolvers.loaders import Loaders
+
+
+@dataclass(slots=True)
+class Context:
+    adapters: Adapters
+    request_id: str
+    timeout: float
+    """Seconds the operation may wait for its sources."""
+    loaders: Loaders = field(init=False)
+    execution: ExecutionContext | None = field(init=False, default=None)
+    """What is being run, for the log line."""
+
+    def __post_init__(self) -> None:
+        self.loaders = Loaders(self.adapters)
+
+    def fresh(self) -> "Context":
+        """For the next operation of a connection, or the next event of a subscription."""
+        return Context(self.adapters, self.request_id, self.timeout)

@@ -1,0 +1,32 @@
+"""The loaders of one operation: each is built when it is first asked for, and asks at most once a key."""
+
+from functools import cached_property, partial
+
+from strawberry.dataloader import DataLoader
+
+from adapters import Adapters
+from resolvers.agents import load_agents, load_all_agents
+from resolvers.templates import load_all_templates, load_templates
+from schema.agents import Agent
+from schema.templates import Template
+
+
+class Loaders:
+    def __init__(self, adapters: Adapters) -> None:
+        self._adapters = adapters
+
+    @cached_property
+    def agents(self) -> DataLoader[None, dict[int, Agent]]:
+        return DataLoader(partial(load_all_agents, self._adapters.mercately))
+
+    @cached_property
+    def agent(self) -> DataLoader[int, Agent | None]:
+        return DataLoader(partial(load_agents, self.agents))
+
+    @cached_property
+    def templates(self) -> DataLoader[None, dict[str, Template]]:
+        return DataLoader(partial(load_all_templates, self._adapters.mercately))
+
+    @cached_property
+    def template(self) -> DataLoader[str, Template | None]:
+        return DataLoader(partial(load_templates, self.templates))

@@ -1,0 +1,27 @@
+"""Query: what can be asked, as a table of contents."""
+
+import strawberry
+
+from resolvers.agents import find_agent, list_agents
+from resolvers.nodes import find_node, find_nodes
+from resolvers.templates import find_template, list_templates
+from schema.agents import Agent
+from schema.node import Node
+from schema.templates import Template
+
+
+@strawberry.type
+class Query:
+    node: Node | None = strawberry.field(resolver=find_node, description="Anything by its id.")
+    nodes: list[Node | None] = strawberry.field(
+        resolver=find_nodes,
+        description="Up to 100 things by their ids, in that order, null for what is not there.",
+    )
+    agents: list[Agent] | None = strawberry.field(
+        resolver=list_agents, description="Everyone who answers customers."
+    )
+    agent: Agent | None = strawberry.field(resolver=find_agent)
+    templates: list[Template] | None = strawberry.field(
+        resolver=list_templates, description="The WhatsApp templates, all of them or those of one status."
+    )
+    template: Template | None = strawberry.field(resolver=find_template)

@@ -1,0 +1,33 @@
+"""What a field may ask of the operation it is part of: the loaders, by name."""
+
+from typing import Protocol, TypeAlias
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from schema.agents import Agent
+from schema.templates import Template
+
+
+class Loaders(Protocol):
+    """Keys in, nouns out, None for what is not there; they live as long as one operation."""
+
+    @property
+    def agents(self) -> DataLoader[None, dict[int, Agent]]: ...
+
+    @property
+    def agent(self) -> DataLoader[int, Agent | None]: ...
+
+    @property
+    def templates(self) -> DataLoader[None, dict[str, Template]]: ...
+
+    @property
+    def template(self) -> DataLoader[str, Template | None]: ...
+
+
+class HasLoaders(Protocol):
+    @property
+    def loaders(self) -> Loaders: ...
+
+
+Info: TypeAlias = strawberry.Info[HasLoaders, None]
