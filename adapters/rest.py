@@ -4,6 +4,7 @@ An adapter asks its questions through `_get`; sessions, limits, deadlines, shari
 the count are here, once.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -61,7 +62,7 @@ class Source(BaseModel):
         return tuple(name for name in self.credentials if not getattr(self, name))
 
 
-class Rest:
+class Rest(ABC):
     """One source over HTTP: subclasses ask, this class carries."""
 
     name: ClassVar[str]
@@ -96,6 +97,10 @@ class Rest:
     def headers(cls, settings: Any) -> Mapping[str, str]:
         """The headers that carry this source's credentials."""
         return {}
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Fails unless the source answers and accepts our credentials."""
 
     async def _get(self, question: str, path: str, answer: type[T], **parameters: str) -> T:
         """Read `path` into `answer`; `question` names the call in logs and counts, where no id may show."""

@@ -15,11 +15,12 @@ LIBRARIES = logging.WARNING
 """What our libraries say below this is about them, not about us."""
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: Settings, *, quiet: bool = False) -> None:
+    """`quiet` keeps the lines of single calls out of a command's own output."""
     text = settings.log_format is LogFormat.TEXT or (
         settings.log_format is LogFormat.AUTO and sys.stderr.isatty()
     )
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    level = logging.ERROR if quiet else logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

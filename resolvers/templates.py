@@ -36,9 +36,11 @@ async def load_templates(
     return [found.get(id) for id in ids]
 
 
-async def list_templates(info: Info, status: TemplateStatus | None = None) -> list[Template] | None:
+async def list_templates(
+    info: Info, status: TemplateStatus | None = strawberry.UNSET
+) -> list[Template] | None:
     found = (await info.context.loaders.templates.load(None)).values()
-    return [template for template in found if status in (None, template.status)]
+    return [template for template in found if not status or template.status is status]
 
 
 async def find_template(info: Info, id: strawberry.ID) -> Template | None:

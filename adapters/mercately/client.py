@@ -66,7 +66,6 @@ class Mercately(Rest):
         return {"Slug": settings.slug, "Api-Key": settings.api_key.get_secret_value()}
 
     async def ping(self) -> None:
-        """Fails unless Mercately answers and accepts our credentials."""
         await self.agents()
 
     async def agents(self) -> dict[int, Agent]:

@@ -1,0 +1,134 @@
+"""The command line: `switchboard`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+from gateway import __version__, guard
+
+guard.check()  # before anything is imported that could be somebody else's
+
+import typer  # noqa: E402
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+app = typer.Typer(
+    name="switchboard",
+    help="One GraphQL endpoint over a business's customers and every way it can reach them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    from gateway.server import CannotStart
+    from gateway.settings import WrongSettings
+
+    try:
+        app()
+    except WrongSettings as error:
+        _leave(2, error)
+    except CannotStart as error:
+        _leave(1, error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _leave(code: int, error: Exception) -> NoReturn:
+    typer.echo(str(error), err=True)
+    sys.exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def switchboard(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    unix: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes.")] = None,
+) -> None:
+    """Run the gateway. What is said here goes before the settings."""
+    from gateway import server
+
+    server.run(server.serve(_settings(host=host, port=port, unix=unix, workers=workers)))
+
+
+@app.command()
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port of the first vendor, the next ones follow; 0 takes free ones.")
+    ] = 0,
+) -> None:
+    """Run the emulated vendors alone, and print the settings that point a gateway at them."""
+    from gateway import sandboxes, server
+
+    server.run(sandboxes.run(host, port))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema to this version."""
+    from gateway import server
+
+    server.run(server.migrate(_settings()))
+
+
+@app.command()
+def schema() -> None:
+    """Print the schema of the graph."""
+    from gateway.graph import build_graph
+
+    typer.echo(build_graph().as_str())
+
+
+@app.command()
+def config(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the table in README.")] = False,
+) -> None:
+    """Show every setting: its value in force, secrets hidden, and what it is for."""
+    from gateway import reference, settings
+
+    variables = settings.variables(_settings())
+    typer.echo(reference.markdown(variables) if markdown else reference.environment(variables))
+
+
+@app.command()
+def doctor() -> None:
+    """Try the database and every source, and say what works, what does not and what to set."""
+    from gateway import doctor, logs, server
+
+    settings = _settings()
+    logs.configure(settings, quiet=True)
+    findings = server.run(doctor.examine(settings))
+    doctor.show(findings)
+    if any(finding.works is False for finding in findings):
+        raise typer.Exit(1)
+
+
+def _settings(**flags: object) -> "Settings":
+    from gateway import settings
+
+    for complaint in settings.unknown_variables(os.environ):
+        typer.echo(complaint, err=True)
+    return settings.load(**flags)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""The server: listens, serves until it is told to stop, then lets what is under way finish."""
+
+import asyncio
+import signal
+import socket
+import stat
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from aiohttp import web
+
+from adapters import RESTS
+from adapters.errors import SourceError
+from adapters.lines import Lines, open_lines
+from adapters.storage.client import SchemaState, open_storage
+from gateway import logs, workers
+from gateway.app import create_app
+from gateway.banner import banner
+from gateway.settings import Settings, variable_name
+
+T = TypeVar("T")
+
+log = structlog.get_logger("switchboard.server")
+
+IDLE = 30.0
+"""Seconds that a connection may stay open without a request."""
+WAITING = 1024
+"""Connections that may wait to be accepted."""
+
+
+NEWER = "The database was migrated by a newer Switchboard: install that version."
+
+
+class CannotStart(Exception):
+    """One line: what is in the way, and the way out."""
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """On uvloop where it exists."""
+    try:
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    except ImportError:
+        loop_factory = asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(main)
+
+
+def told_to_stop(*signals: signal.Signals) -> asyncio.Event:
+    """Set by any of the signals. A second one finds no handler left, and ends the process at once."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def tell() -> None:
+        stop.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+    for number in signals:
+        loop.add_signal_handler(number, tell)
+    return stop
+
+
+async def serve(settings: Settings) -> None:
+    logs.configure(settings)
+    stop = told_to_stop(signal.SIGINT, signal.SIGTERM)
+    with listening(settings) as listener:
+        await prepare_database(settings)
+        async with open_lines(RESTS, settings.sources, settings.sandbox, embedded=settings.embedded) as lines:
+            print(banner(settings, lines, listener), flush=True)
+            if settings.workers == 1:
+                await serve_on(listener, settings, lines, stop)
+            else:
+                await workers.supervise(settings.workers, _work, (listener, settings, lines), stop)
+
+
+def _work(listener: socket.socket, settings: Settings, lines: Lines) -> None:
+    """One of several workers. Ctrl-C reaches them all, but it is the parent who decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logs.configure(settings)
+
+    async def work() -> None:
+        stop = told_to_stop(signal.SIGTERM)
+        workers.when_parent_is_gone(stop.set)
+        await serve_on(listener, settings, lines, stop)
+
+    run(work())
+
+
+async def migrate(settings: Settings) -> None:
+    async with open_storage(settings.database) as storage:
+        try:
+            if await storage.schema_state() is SchemaState.NEWER:
+                raise CannotStart(NEWER)
+            await storage.migrate()
+        except SourceError as error:
+            raise CannotStart(f"{error} See {variable_name('database_url')}.") from error
+    print("The database's schema is up to date.")
+
+
+async def prepare_database(settings: Settings) -> None:
+    """Brings an embedded database up to date; one that others share is migrated when they choose."""
+    async with open_storage(settings.database) as storage:
+        try:
+            state = await storage.schema_state()
+            if state is SchemaState.OLD and settings.embedded:
+                await storage.migrate()
+        except SourceError as error:
+            if settings.embedded:
+                place = variable_name("data_dir")
+                raise CannotStart(
+                    f"The database at {settings.database} cannot be used: see {place}."
+                ) from error
+            log.warning("the database does not answer", code=error.code)
+            return
+    if state is SchemaState.OLD and not settings.embedded:
+        raise CannotStart("The database has an old schema: run `switchboard migrate`, then start again.")
+    if state is SchemaState.NEWER:
+        raise CannotStart(NEWER)
+
+
+async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, stop: asyncio.Event) -> None:
+    """Serves until `stop` is set, then drains."""
+    runner = web.AppRunner(
+        create_app(settings, lines),
+        access_log=None,
+        handler_cancellation=True,
+        handle_signals=False,
+        keepalive_timeout=IDLE,
+        shutdown_timeout=settings.drain,
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener, backlog=WAITING).start()
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await runner.cleanup()
+    log.info("stopped")
+
+
+@contextmanager
+def listening(settings: Settings) -> Iterator[socket.socket]:
+    """Bound before anything else is started, so that a taken port costs nothing."""
+    if settings.unix:
+        with _unix(settings.unix) as listener:
+            yield listener
+        return
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=WAITING)
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): choose another address "
+            f"with {variable_name('host')} and {variable_name('port')}, or --host and --port."
+        ) from error
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _unix(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            if _is_left_over(path):
+                path.unlink()
+            listener.bind(str(path))
+        except OSError as error:
+            raise CannotStart(
+                f"Cannot listen on {path} ({error.strerror}): choose another with {variable_name('unix')}."
+            ) from error
+        try:
+            yield listener
+        finally:
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _is_left_over(path: Path) -> bool:
+    """A socket that nobody listens on any more."""
+    with suppress(FileNotFoundError), socket.socket(socket.AF_UNIX) as probe:
+        if stat.S_ISSOCK(path.stat().st_mode):
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                return True
+    return False
