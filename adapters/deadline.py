@@ -10,8 +10,13 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Calls made inside this block, by it or by tasks it starts, end when `seconds` have passed."""
-    token = _deadline.set(asyncio.get_running_loop().time() + seconds)
+    """Calls made inside this block, by it or by tasks it starts, end when `seconds` have passed.
+
+    A block inside another cannot make it longer.
+    """
+    outer = _deadline.get()
+    own = asyncio.get_running_loop().time() + seconds
+    token = _deadline.set(own if outer is None else min(own, outer))
     try:
         yield
     finally:

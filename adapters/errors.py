@@ -13,7 +13,8 @@ Absence is None, not an error.
 import re
 from typing import ClassVar
 
-_PERSONAL = re.compile(r"[^\s@]+@[^\s@]+|\+?\d(?:[\s().-]*\d){4,}")
+# Linear in the text, however long a vendor makes it: a word is looked at once, from its start.
+_PERSONAL = re.compile(r"(?<![^\s@])[^\s@]++(?:@[^\s@]+)+|\+?\d(?:[\W_]{0,3}\d){4,}")
 
 
 class SourceError(Exception):

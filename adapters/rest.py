@@ -26,6 +26,9 @@ T = TypeVar("T")
 LARGEST_ANSWER = 8 * 2**20
 """Bytes after decompression; the largest page any vendor documents is a hundredth of it."""
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises at an answer it cannot read: not only errors of its own."""
+
 log = structlog.get_logger("switchboard.source")
 
 
@@ -191,7 +194,7 @@ class Rest(ABC):
             yield
         except TimeoutError as error:  # before ClientError: aiohttp's time-outs are both
             raise TimedOut(self.name, f"{self.title} did not answer in time.") from error
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Malformed(self.name, f"{self.title} answered something we cannot read.") from error
         except aiohttp.ClientResponseError as error:
             raise Malformed(self.name, f"{self.title} did not answer in HTTP.") from error

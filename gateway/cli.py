@@ -125,9 +125,10 @@ def doctor() -> None:
 def _settings(**flags: object) -> "Settings":
     from gateway import settings
 
+    loaded = settings.load(**flags)
     for complaint in settings.unknown_variables(os.environ):
         typer.echo(complaint, err=True)
-    return settings.load(**flags)
+    return loaded
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 from contextlib import AsyncExitStack
 
 from adapters import RESTS
-from gateway.server import CannotStart, told_to_stop
+from gateway.server import CannotStart, told_to_stop, why
 from gateway.settings import variable_name
 
 
@@ -20,7 +20,7 @@ async def run(host: str, first_port: int) -> None:
                 await sandbox.start(host, port)
             except OSError as error:
                 raise CannotStart(
-                    f"Cannot listen on {host}:{port} ({error.strerror}): choose --host and --port."
+                    f"Cannot listen on {host}:{port} ({why(error)}): choose --host and --port."
                 ) from error
             stack.push_async_callback(sandbox.stop)
             for name, value in {"url": sandbox.url, **sandbox.credentials}.items():

@@ -1,6 +1,7 @@
 """The server: listens, serves until it is told to stop, then lets what is under way finish."""
 
 import asyncio
+import os
 import signal
 import socket
 import stat
@@ -20,6 +21,7 @@ from adapters.storage.client import SchemaState, open_storage
 from gateway import logs, workers
 from gateway.app import create_app
 from gateway.banner import banner
+from gateway.graph import Graph
 from gateway.settings import Settings, variable_name
 
 T = TypeVar("T")
@@ -109,9 +111,10 @@ async def prepare_database(settings: Settings) -> None:
                 await storage.migrate()
         except SourceError as error:
             if settings.embedded:
-                place = variable_name("data_dir")
+                reason = getattr(error.__cause__, "orig", None) or error
                 raise CannotStart(
-                    f"The database at {settings.database} cannot be used: see {place}."
+                    f"The embedded database {settings.database} cannot be used ({reason}): mend it, or set "
+                    f"{variable_name('data_dir')} to another place."
                 ) from error
             log.warning("the database does not answer", code=error.code)
             return
@@ -123,14 +126,7 @@ async def prepare_database(settings: Settings) -> None:
 
 async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then drains."""
-    runner = web.AppRunner(
-        create_app(settings, lines),
-        access_log=None,
-        handler_cancellation=True,
-        handle_signals=False,
-        keepalive_timeout=IDLE,
-        shutdown_timeout=settings.drain,
-    )
+    runner = application_runner(settings, lines)
     await runner.setup()
     try:
         await web.SockSite(runner, listener, backlog=WAITING).start()
@@ -139,6 +135,16 @@ async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, st
     finally:
         await runner.cleanup()
     log.info("stopped")
+
+
+def application_runner(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.AppRunner:
+    return web.AppRunner(
+        create_app(settings, lines, graph),
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=IDLE,
+        shutdown_timeout=settings.drain,
+    )
 
 
 @contextmanager
@@ -153,11 +159,16 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=WAITING)
     except OSError as error:
         raise CannotStart(
-            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): choose another address "
+            f"Cannot listen on {settings.host}:{settings.port} ({why(error)}): choose another address "
             f"with {variable_name('host')} and {variable_name('port')}, or --host and --port."
         ) from error
     with listener:
         yield listener
+
+
+def why(error: OSError) -> str:
+    """The plain words; Python adds details of its own to some."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 @contextmanager
@@ -167,9 +178,10 @@ def _unix(path: Path) -> Iterator[socket.socket]:
             if _is_left_over(path):
                 path.unlink()
             listener.bind(str(path))
+            listener.listen(WAITING)
         except OSError as error:
             raise CannotStart(
-                f"Cannot listen on {path} ({error.strerror}): choose another with {variable_name('unix')}."
+                f"Cannot listen on {path} ({why(error)}): choose another with {variable_name('unix')}."
             ) from error
         try:
             yield listener

@@ -99,7 +99,7 @@ class Settings(BaseSettings):
 _sources: dict[str, Any] = {
     rest.name: (rest.Settings, Field(default_factory=rest.Settings)) for rest in RESTS
 }
-_WithSources = create_model("Settings", __base__=Settings, **_sources)
+_WithSources = create_model("_WithSources", __base__=Settings, __module__=__name__, **_sources)
 
 
 class WrongSettings(Exception):
@@ -125,7 +125,7 @@ def load(**flags: object) -> Settings:
 def _complaint(fault: ErrorDetails) -> str:
     name = variable_name(*map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
-        return f"{name} is not a setting: `switchboard config` lists them all."
+        return _not_a_setting(name)
     message = fault["msg"].removeprefix("Value error, ")
     return f"{name}: {message[0].lower()}{message[1:]}."
 
@@ -183,8 +183,14 @@ def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
 
     No reason to refuse: Kubernetes sets several of its own for a Service that is called switchboard.
     """
+    known = {PREFIX + name.upper() for name in _WithSources.model_fields}
+    for name in map(str.upper, environment):
+        if name.startswith(PREFIX) and name.partition(NESTED)[0] not in known:
+            yield _not_a_setting(name)
+
+
+def _not_a_setting(name: str) -> str:
     known = [variable.name for variable in variables(_WithSources.model_construct())]
-    for name in environment:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            hint = "".join(f": did you mean {near}?" for near in get_close_matches(name.upper(), known, 1))
-            yield f"{name} is not a setting{hint or '.'}"
+    near = get_close_matches(name, known, n=1, cutoff=0.85)
+    way_out = f"did you mean {near[0]}?" if near else "`switchboard config` lists them all."
+    return f"{name} is not a setting: {way_out}"

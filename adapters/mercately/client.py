@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 
 from adapters.errors import SourceError
 from adapters.mercately.sandbox import MercatelySandbox
-from adapters.rest import Rest, Source
+from adapters.rest import UNREADABLE, Rest, Source
 
 API = "/retailers/api/v1"
 
@@ -93,7 +93,7 @@ class Mercately(Rest):
 def _read_refusal(body: bytes) -> _Refusal:
     try:
         return msgspec.json.decode(body, type=_Refusal)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return _Refusal()
 
 

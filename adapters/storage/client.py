@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ async def open_storage(url: str) -> AsyncIterator[Storage]:
 
 def _sqlite(url: str) -> AsyncEngine:
     if path := make_url(url).database:
-        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(OSError):  # whoever opens it next is told
+            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_async_engine(url, hide_parameters=True)
 
     # SQLite's driver opens transactions late and only for some statements. These two take that over, so that

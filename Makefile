@@ -1,0 +1,65 @@
+# The front door. Needs python3 (3.11 or newer); uses uv when it is there.
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+LOCK := pip compile pyproject.toml --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links
+# Written so that the pattern does not find itself.
+REGISTRIES := registry[.]npmjs|pythonhost[e]d|pypi[.]org
+
+.PHONY: help run test check format explorer picture lock bench clean
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: .venv/installed ## Install what is missing, then run the gateway on 127.0.0.1:8000 (Ctrl-C stops it)
+	@exec $(BIN)/switchboard serve
+
+test: .venv/installed-dev ## The whole suite, with the servers and the browser that it needs
+	$(BIN)/python -m tests.services
+	$(BIN)/pytest -n auto
+
+check: .venv/installed-dev ## Lint, types, direction of imports, printed schema, no registry host in any file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	@$(BIN)/switchboard schema | diff -u schema.graphql - || \
+		{ echo "schema.graphql is not what the code serves: run switchboard schema > schema.graphql"; exit 1; }
+	@! git grep -nIE '$(REGISTRIES)' || { echo "No file may name the host of a package registry."; exit 1; }
+
+format: .venv/installed-dev ## Put the code into the form that check asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+explorer: .venv/installed ## Build the explorer page again
+	$(BIN)/python hatch_build.py
+
+picture: .venv/installed-dev ## Make README's picture of the explorer again
+	SWITCHBOARD_PICTURES=docs $(BIN)/pytest -q -p no:randomly tests/gateway/test_explorer_browser.py
+
+bench: .venv/installed-dev ## Requests per CPU second, beside plain Strawberry
+	$(BIN)/python -m bench
+
+lock: ## Resolve the dependencies again, with hashes
+	$(if $(UV),uv,$(BIN)/python -m pip install --quiet uv && $(BIN)/uv) $(LOCK) -o requirements.lock
+	$(if $(UV),uv,$(BIN)/uv) $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove what was installed and built
+	rm -rf .venv gateway/explorer/dist build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Switchboard needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(if $(UV),uv venv --quiet --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
+
+.venv/installed: .venv/bin/python requirements.lock pyproject.toml
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,66 @@
+"""Is the process alive, is it ready, and which part is not."""
+
+from aiohttp import ClientSession
+
+from adapters.mercately.sandbox import MercatelySandbox
+from gateway.server import migrate
+from gateway.settings import load
+from tests.gateways import Gateway, line_to, serving
+from tests.services import Mariadb
+
+
+async def test_a_gateway_that_serves_is_live_and_ready(gateway: Gateway) -> None:
+    async with gateway.session.get(f"{gateway.url}/health/live") as live:
+        assert (live.status, await live.json()) == (200, {"status": "live"})
+    async with gateway.session.get(f"{gateway.url}/health/ready") as ready:
+        assert (ready.status, await ready.json()) == (200, {"status": "ready", "parts": {"database": "ok"}})
+
+
+async def test_a_dead_vendor_does_not_make_the_gateway_unready(gateway: Gateway) -> None:
+    gateway.mercately.trouble("reset")
+
+    async with gateway.session.get(f"{gateway.url}/health/ready") as ready:
+        assert ready.status == 200
+
+
+async def test_a_database_that_is_gone_is_named_and_comes_back(
+    mariadb_server: Mariadb, mariadb_url: str
+) -> None:
+    settings = load(database_url=mariadb_url)
+    await migrate(settings)
+    async with (
+        MercatelySandbox() as mercately,
+        serving(settings, line_to(mercately)) as url,
+        ClientSession() as session,
+    ):
+        async with session.get(f"{url}/health/ready") as ready:
+            assert ready.status == 200
+        mariadb_server.stop()
+        async with session.get(f"{url}/health/ready") as ready:
+            assert (ready.status, await ready.json()) == (
+                503,
+                {
+                    "status": "not ready",
+                    "parts": {"database": "The database cannot be reached: try again later."},
+                },
+            )
+        mariadb_server.start()
+        async with session.get(f"{url}/health/ready") as ready:
+            assert ready.status == 200
+
+
+async def test_a_server_that_started_without_its_database_says_what_that_lacks_when_it_comes(
+    mariadb_server: Mariadb, mariadb_url: str
+) -> None:
+    mariadb_server.stop()
+    async with (
+        MercatelySandbox() as mercately,
+        serving(load(database_url=mariadb_url), line_to(mercately)) as url,
+        ClientSession() as session,
+    ):
+        mariadb_server.start()
+        async with session.get(f"{url}/health/ready") as ready:
+            assert ready.status == 503
+            assert (await ready.json())["parts"] == {
+                "database": "Its schema is old: run `switchboard migrate` with this version."
+            }

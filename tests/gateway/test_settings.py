@@ -1,0 +1,132 @@
+"""Settings: read once, frozen; a wrong one is one line that names its variable."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.reference import markdown
+from gateway.settings import Settings, load, unknown_variables, variables
+from tests.processes import run
+
+README = Path(__file__).parent.parent.parent / "README.md"
+
+WRONG = {
+    "PORT": (
+        "http",
+        "SWITCHBOARD_PORT: input should be a valid integer, unable to parse string as an integer.",
+    ),
+    "WORKERS": ("0", "SWITCHBOARD_WORKERS: input should be greater than or equal to 1."),
+    "SANDBOX": ("maybe", "SWITCHBOARD_SANDBOX: input should be 'auto', 'on' or 'off'."),
+    "DATABASE_URL": (
+        "postgresql://me:hunter2@db/x",
+        "SWITCHBOARD_DATABASE_URL: must start with sqlite+aiosqlite:/// or mysql+aiomysql://.",
+    ),
+    "MERCATELY__TIMEOUT": ("0", "SWITCHBOARD_MERCATELY__TIMEOUT: input should be greater than 0."),
+    "MERCATELY__URL": (
+        "app.mercately.com",
+        "SWITCHBOARD_MERCATELY__URL: must start with http:// or https:// and name a host.",
+    ),
+    "MERCATELY__SLUG": (
+        "shop",
+        "SWITCHBOARD_MERCATELY__API_KEY: missing, while its other credentials are set; set all of them, or none.",
+    ),
+    "MERCATELY__SLUGG": (
+        "x",
+        "SWITCHBOARD_MERCATELY__SLUGG is not a setting: did you mean SWITCHBOARD_MERCATELY__SLUG?",
+    ),
+    "MERCATELY": ("{", "SWITCHBOARD_MERCATELY: set its variables one by one."),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_a_wrong_value_is_one_line_that_names_its_variable(tmp_path: Path, name: str) -> None:
+    value, says = WRONG[name]
+
+    ended = await run(tmp_path, "config", **{name: value})
+
+    assert (ended.code, ended.out, ended.err) == (2, "", says + "\n")
+
+
+async def test_several_wrong_values_are_told_at_once(tmp_path: Path) -> None:
+    ended = await run(tmp_path, "serve", PORT="x", WORKERS="y")
+
+    assert ended.code == 2
+    assert [line.partition(":")[0] for line in ended.err.splitlines()] == [
+        "SWITCHBOARD_PORT",
+        "SWITCHBOARD_WORKERS",
+    ]
+
+
+async def test_an_unknown_variable_is_pointed_out_with_the_likely_one(tmp_path: Path) -> None:
+    ended = await run(tmp_path, "config", PROT="1", SERVICE_HOST="10.0.0.1")
+
+    assert ended.code == 0
+    assert ended.err.splitlines() == [
+        "SWITCHBOARD_PROT is not a setting: did you mean SWITCHBOARD_PORT?",
+        "SWITCHBOARD_SERVICE_HOST is not a setting: `switchboard config` lists them all.",
+    ]
+
+
+async def test_a_dot_env_is_read_and_the_environment_goes_before_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SWITCHBOARD_PORT=9001\nSWITCHBOARD_WORKERS=3\nOTHER=1\n")
+
+    ended = await run(tmp_path, "config", PORT="9002")
+
+    assert "\nSWITCHBOARD_PORT=9002\n" in ended.out
+    assert "\nSWITCHBOARD_WORKERS=3\n" in ended.out
+    assert "\n# SWITCHBOARD_HOST=127.0.0.1\n" in ended.out
+
+
+async def test_secrets_are_never_shown(tmp_path: Path) -> None:
+    secret = "hunter2-secret"
+    ended = await run(
+        tmp_path,
+        "config",
+        MERCATELY__SLUG="shop",
+        MERCATELY__API_KEY=secret,
+        DATABASE_URL=f"mysql+aiomysql://me:{secret}@db/x",
+    )
+
+    assert ended.code == 0
+    assert "SWITCHBOARD_MERCATELY__API_KEY=(hidden)" in ended.out
+    assert "SWITCHBOARD_DATABASE_URL=mysql+aiomysql://me:***@db/x" in ended.out
+    assert secret not in ended.out + ended.err
+
+
+async def test_what_config_prints_is_a_dot_env(tmp_path: Path) -> None:
+    first = await run(tmp_path, "config", PORT="9003", DRAIN="2.5")
+    (tmp_path / ".env").write_text(first.out)
+
+    assert (await run(tmp_path, "config")).out == first.out
+
+
+def test_secrets_hide_themselves() -> None:
+    shown = repr(
+        load(mercately={"slug": "a", "api_key": "hunter2"}, database_url="mysql+aiomysql://a:hunter2@b/c")
+    )
+
+    assert "hunter2" not in shown
+
+
+def test_settings_are_frozen(settings: Settings) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 1
+
+
+def test_every_variable_is_documented() -> None:
+    assert [variable.name for variable in variables(load()) if not variable.description.endswith(".")] == []
+
+
+def test_no_variable_of_this_machine_leaks_into_the_tests() -> None:
+    assert [*unknown_variables(os.environ)] == []
+    assert not any(name.startswith("SWITCHBOARD_") for name in os.environ)
+
+
+def test_the_table_in_readme_is_that_of_the_code() -> None:
+    table = re.search(r"\| variable \|.*?(?=\n\n)", README.read_text(encoding="utf-8"), re.DOTALL)
+
+    assert table
+    assert table[0] == markdown(variables(load()))

@@ -1,0 +1,81 @@
+"""The gateway under test: the real application on a socket, its vendors the sandboxes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from adapters import RESTS
+from adapters.lines import Line, Lines
+from adapters.mercately.client import MercatelySettings
+from adapters.mercately.sandbox import MercatelySandbox
+from adapters.rest import Mode
+from gateway.graph import Graph
+from gateway.server import application_runner, prepare_database
+from gateway.settings import Settings, load
+
+
+@dataclass(slots=True)
+class Gateway:
+    url: str
+    session: ClientSession
+    mercately: MercatelySandbox
+
+    async def ask(
+        self, query: str, headers: dict[str, str] | None = None, **variables: Any
+    ) -> dict[str, Any]:
+        """What the graph answers: data, errors, or both."""
+        body = {"query": query, "variables": variables}
+        async with self.session.post(f"{self.url}/graphql", json=body, headers=headers) as response:
+            answer: dict[str, Any] = await response.json(content_type=None)
+            return answer
+
+    async def data(self, query: str, **variables: Any) -> Any:
+        answer = await self.ask(query, **variables)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    async def error(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The one error of an answer."""
+        (error,) = (await self.ask(query, **variables))["errors"]
+        found: dict[str, Any] = error
+        return found
+
+
+@asynccontextmanager
+async def serving(settings: Settings, lines: Lines, graph: Graph | None = None) -> AsyncIterator[str]:
+    """The application as the server runs it, on a free port; its address."""
+    await prepare_database(settings)
+    runner = application_runner(settings, lines, graph)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield site.name
+    finally:
+        await runner.cleanup()
+
+
+def line_to(sandbox: MercatelySandbox, **settings: Any) -> Lines:
+    given = {"timeout": 0.5, "connect_timeout": 0.3} | settings
+    source = MercatelySettings(url=sandbox.url, **sandbox.credentials, **given)
+    return {rest.name: Line(Mode.REAL, source) for rest in RESTS}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(data_dir=tmp_path / "data", timeout=2, drain=2)
+
+
+@pytest.fixture
+async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    async with (
+        MercatelySandbox() as mercately,
+        serving(settings, line_to(mercately)) as url,
+        ClientSession() as session,
+    ):
+        yield Gateway(url, session, mercately)

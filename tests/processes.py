@@ -1,0 +1,96 @@
+"""The command line under test: real processes, started and stopped as people and machines do."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import ClientSession
+
+SWITCHBOARD = (sys.executable, "-m", "gateway.cli")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(slots=True)
+class Served:
+    """A running `switchboard serve`, or `sandbox`."""
+
+    process: Process
+    banner: str = ""
+    ended: Ended | None = None
+    _rest: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"(http://\S+?)/graphql", self.banner)
+        assert found, self.banner
+        return found[1]
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> Ended:
+        self.process.send_signal(number)
+        return await self.result()
+
+    async def result(self) -> Ended:
+        out, err = await asyncio.wait_for(self.process.communicate(), 20)
+        assert self.process.returncode is not None
+        self.ended = Ended(self.process.returncode, self.banner + out.decode(), err.decode())
+        return self.ended
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """This process's, without settings of its own; every warning an error."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SWITCHBOARD_")}
+    return (
+        own
+        | {"PYTHONWARNINGS": "error"}
+        | {f"SWITCHBOARD_{name}": str(value) for name, value in settings.items()}
+    )
+
+
+async def run(folder: Path, *arguments: str, **settings: object) -> Ended:
+    """One command, to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *SWITCHBOARD, *arguments, cwd=folder, env=environment(**settings), stdout=PIPE, stderr=PIPE
+    )
+    return await Served(process).result()
+
+
+@asynccontextmanager
+async def serve(
+    folder: Path, *arguments: str, until: str = "Ctrl-C stops.", **settings: object
+) -> AsyncIterator[Served]:
+    """`switchboard serve` on a free port, from its banner on; killed in the end if it still runs."""
+    command = arguments or ("serve", "--port", "0")
+    process = await asyncio.create_subprocess_exec(
+        *SWITCHBOARD, *command, cwd=folder, env=environment(**settings), stdout=PIPE, stderr=PIPE
+    )
+    served = Served(process)
+    try:
+        assert process.stdout
+        while until not in served.banner:
+            line = await asyncio.wait_for(process.stdout.readline(), 20)
+            if not line:
+                raise AssertionError(await served.result())
+            served.banner += line.decode()
+        yield served
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def ask(url: str, query: str) -> object:
+    async with ClientSession() as session, session.post(f"{url}/graphql", json={"query": query}) as response:
+        return await response.json(content_type=None)
