@@ -47,9 +47,6 @@ async def open_lines(
             source = sources[rest.name]
             mode = mode_of(source, use, embedded=embedded)
             if mode is Mode.SANDBOX:
-                sandbox = await stack.enter_async_context(rest.Sandbox())
-                source = rest.Settings.model_validate(
-                    source.model_dump() | {"url": sandbox.url, **sandbox.credentials}
-                )
+                source = source.pointed_at(await stack.enter_async_context(rest.Sandbox()))
             lines[rest.name] = Line(mode, source)
         yield lines

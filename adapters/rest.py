@@ -60,6 +60,10 @@ class Source(BaseModel):
             raise ValueError("must start with http:// or https:// and name a host")
         return url.rstrip("/")
 
+    def pointed_at(self, sandbox: Sandbox) -> Self:
+        """The same, but for who answers."""
+        return self.model_validate(self.model_dump() | {"url": sandbox.url, **sandbox.credentials})
+
     @property
     def missing(self) -> tuple[str, ...]:
         return tuple(name for name in self.credentials if not getattr(self, name))

@@ -16,8 +16,6 @@ from adapters.deadline import deadline
 from gateway.errors import codes, presented
 from resolvers.context import Context
 from resolvers.query import Query
-from schema.agents import Agent
-from schema.templates import Template
 
 T = TypeVar("T")
 
@@ -67,7 +65,7 @@ class Graph(strawberry.Schema):
 
 
 def build_graph() -> Graph:
-    return Graph(query=Query, types=[Agent, Template])
+    return Graph(query=Query)
 
 
 async def _bounded(result: Awaitable[T], seconds: float) -> T:

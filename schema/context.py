@@ -1,12 +1,15 @@
 """What a field may ask of the operation it is part of: the loaders, by name."""
 
-from typing import Protocol, TypeAlias
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from schema.agents import Agent
-from schema.templates import Template
+if TYPE_CHECKING:  # the nouns import this file for their relations
+    from schema.agents import Agent
+    from schema.templates import Template
 
 
 class Loaders(Protocol):

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from adapters import RESTS
 from adapters.lines import Line, Lines
 from adapters.mercately.client import MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
@@ -61,9 +60,8 @@ async def serving(settings: Settings, lines: Lines, graph: Graph | None = None) 
 
 
 def line_to(sandbox: MercatelySandbox, **settings: Any) -> Lines:
-    given = {"timeout": 0.5, "connect_timeout": 0.3} | settings
-    source = MercatelySettings(url=sandbox.url, **sandbox.credentials, **given)
-    return {rest.name: Line(Mode.REAL, source) for rest in RESTS}
+    source = MercatelySettings(**{"timeout": 0.5, "connect_timeout": 0.3} | settings)
+    return {"mercately": Line(Mode.REAL, source.pointed_at(sandbox))}
 
 
 @pytest.fixture

@@ -55,8 +55,10 @@ class Storage:
 
         writes = self._engine.execution_options(writes=True)
         with self._border():
-            async with writes.begin() as connection:
-                await connection.run_sync(upgrade)
+            async with asyncio.timeout(PATIENCE) as patience, writes.connect() as connection:
+                patience.reschedule(None)  # the steps themselves take what they take
+                async with connection.begin():
+                    await connection.run_sync(upgrade)
 
     @contextmanager
     def _border(self) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+from tests.services import CHROMIUM, path_of
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -48,7 +48,9 @@ class Visit:
 @asynccontextmanager
 async def browsing() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        browser = await playwright.chromium.launch(
+            executable_path=path_of(CHROMIUM), headless=True, args=FLAGS
+        )
         try:
             yield browser
         finally:
@@ -103,7 +105,7 @@ async def ready(page: Page) -> None:
 async def until(page: Page, script: str, argument: object = None, *, seconds: float = 10) -> Any:
     """What the script answers, as soon as that is something. Playwright's own wait is an eval: not here."""
     async with asyncio.timeout(seconds):
-        while not (found := await page.evaluate(script, argument)):  # noqa: ASYNC110 - pages send no events
+        while not (found := await page.evaluate(script, argument)):
             await asyncio.sleep(0.02)
     return found
 
@@ -115,7 +117,7 @@ async def type_query(page: Page, text: str) -> None:
 
 
 async def open_tab(page: Page, name: str) -> None:
-    await page.get_by_role("tab", name=name, exact=True).click()
+    await page.get_by_role("tab").nth((await tabs(page)).index(name)).click()
     await settled(page)
 
 

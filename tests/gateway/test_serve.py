@@ -157,9 +157,11 @@ async def test_it_listens_on_a_unix_socket_and_takes_over_one_that_was_left(tmp_
     path = tmp_path / "s.sock"
     for _ in range(2):
         async with serve(tmp_path, "serve", "--unix", str(path)) as served:
-            async with ClientSession(connector=UnixConnector(str(path))) as session:
-                async with session.get("http://switchboard/health/ready") as ready:
-                    assert ready.status == 200
+            async with (
+                ClientSession(connector=UnixConnector(str(path))) as session,
+                session.get("http://switchboard/health/ready") as ready,
+            ):
+                assert ready.status == 200
             served.process.kill()
             await served.process.wait()
     assert path.exists()

@@ -13,9 +13,7 @@ from adapters.mercately.sandbox import MercatelySandbox
 from gateway.graph import Graph
 from gateway.settings import Settings
 from resolvers.query import Query
-from schema.agents import Agent
 from schema.context import Info
-from schema.templates import Template
 from tests.gateways import Gateway, line_to, serving
 
 PROTOCOL = "graphql-transport-ws"
@@ -48,7 +46,7 @@ class Watching:
 
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    graph = Graph(query=Query, subscription=Watching, types=[Agent, Template])
+    graph = Graph(query=Query, subscription=Watching)
     async with (
         MercatelySandbox() as mercately,
         ClientSession() as session,
@@ -193,7 +191,7 @@ async def test_a_page_of_another_origin_may_not_connect(gateway: Gateway) -> Non
 
 
 async def test_stopping_tells_every_open_socket(settings: Settings) -> None:
-    graph = Graph(query=Query, subscription=Watching, types=[Agent, Template])
+    graph = Graph(query=Query, subscription=Watching)
     async with MercatelySandbox() as mercately, ClientSession() as session:
         async with serving(settings, line_to(mercately), graph) as url:
             opened = await session.ws_connect(f"{url}/graphql", protocols=[PROTOCOL])

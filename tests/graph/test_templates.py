@@ -7,9 +7,9 @@ from schema.templates import count_blanks, fill_blanks
 from tests.gateways import Gateway
 
 OTP = to_id("Template", "997dd550-c8d8-4bf7-ad98-a5ac4844a1ed")
-PREVIEW = (
-    "query ($id: ID!, $with: [String!]!) { template(id: $id) { parameterCount preview(parameters: $with) } }"
-)
+PREVIEW = """query ($id: ID!, $parameters: [String!]!) {
+  template(id: $id) { preview(parameters: $parameters) }
+}"""
 
 
 async def test_templates_come_with_everything_mercately_says(gateway: Gateway) -> None:
@@ -50,7 +50,7 @@ async def test_an_unknown_template_is_null(gateway: Gateway) -> None:
 
 
 async def test_a_preview_reads_as_the_customer_would_read_it(gateway: Gateway) -> None:
-    data = await gateway.data(PREVIEW, id=OTP, **{"with": ["login", "4711", "5 minutes"]})
+    data = await gateway.data(PREVIEW, id=OTP, parameters=["login", "4711", "5 minutes"])
 
     assert data["template"]["preview"] == "Your OTP for login is 4711. This is valid for 5 minutes."
 
@@ -59,7 +59,7 @@ async def test_a_preview_reads_as_the_customer_would_read_it(gateway: Gateway) -
 async def test_a_preview_with_the_wrong_count_says_how_many_it_takes(
     gateway: Gateway, given: list[str]
 ) -> None:
-    answer = await gateway.ask(PREVIEW, id=OTP, **{"with": given})
+    answer = await gateway.ask(PREVIEW, id=OTP, parameters=given)
 
     (error,) = answer["errors"]
     assert error["extensions"]["code"] == "BAD_USER_INPUT"

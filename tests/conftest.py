@@ -1,0 +1,50 @@
+"""What every test may ask for."""
+
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from adapters import rest
+from adapters.mercately.client import Mercately, MercatelySettings
+from adapters.mercately.sandbox import MercatelySandbox
+from adapters.rest import Mode
+
+pytest_plugins = ["tests.services", "tests.gateways"]
+
+
+@pytest.fixture
+async def mercately_sandbox() -> AsyncIterator[MercatelySandbox]:
+    async with MercatelySandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def mercately(mercately_sandbox: MercatelySandbox) -> AsyncIterator[Mercately]:
+    """The real client on the sandbox, of little patience."""
+    little = {"url": mercately_sandbox.url, "timeout": 0.5, "connect_timeout": 0.3}
+    settings = MercatelySettings.model_validate({**little, **MercatelySandbox.credentials})
+    async with Mercately.open(settings, Mode.REAL) as client:
+        yield client
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh, empty database of each kind that we support."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'switchboard.db'}"
+    url: str = request.getfixturevalue("mariadb_url")
+    return url
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What our own code logs during the test."""
+    # A test before may have configured the logger, which then keeps that configuration.
+    structlog.reset_defaults()
+    vars(rest.log).pop("bind", None)
+    with capture_logs() as lines:
+        yield lines
