@@ -7,21 +7,27 @@ from sqlalchemy import make_url
 from adapters.lines import Line, Lines
 from adapters.rest import Mode
 from gateway import __version__
-from gateway.settings import Settings, variable_name
+from gateway.settings import Settings
 
 
 def banner(settings: Settings, lines: Lines, listener: socket.socket) -> str:
     rows = [("database", "real", make_url(settings.database).render_as_string(hide_password=True))]
-    rows += [(name, line.mode.value, _detail(name, line)) for name, line in lines.items()]
-    table = "\n".join(f"  {name:<12}{mode:<10}{detail}" for name, mode, detail in rows)
-    return f"Switchboard {__version__}\n\n{table}\n\n  explorer    {_explorer(listener)}\n\nCtrl-C stops.\n"
+    rows += [(name, line.mode.value, _answers(line)) for name, line in lines.items()]
+    table = "\n".join(f"  {name:<12}{mode:<10}{answers}".rstrip() for name, mode, answers in rows)
+    unreal = any(line.mode is not Mode.REAL for line in lines.values())
+    hint = "\n`switchboard doctor` says what to set for the real ones.\n" if unreal else ""
+    return f"""Switchboard {__version__}
+
+{table}
+{hint}
+  explorer    {_explorer(listener)}
+
+Ctrl-C stops.
+"""
 
 
-def _detail(name: str, line: Line) -> str:
-    if line.mode is Mode.REAL:
-        return line.settings.url
-    real = " and ".join(variable_name(name, credential) for credential in line.settings.credentials)
-    return f"{line.settings.url}; the real one with {real}" if line.mode is Mode.SANDBOX else f"needs {real}"
+def _answers(line: Line) -> str:
+    return "" if line.mode is Mode.OFF else line.settings.url
 
 
 def _explorer(listener: socket.socket) -> str:

@@ -39,7 +39,7 @@ async def test_make_run_serves_and_says_what_it_runs_on(tmp_path: Path) -> None:
         "--silent",
         "run",
         cwd=ROOT,
-        env=environment(PORT=0, DATA_DIR=tmp_path),
+        env=environment(PORT=0, DATA_DIR=tmp_path) | {"PYTHONWARNINGS": "default"},  # for pip, if it runs
         stdout=PIPE,
         stderr=PIPE,
     )
