@@ -15,7 +15,7 @@ from adapters import open_adapters
 from adapters.lines import Lines
 from gateway import explorer, health
 from gateway.errors import codes
-from gateway.graph import Graph, build_graph, operation_name
+from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, CONTEXT, ERRORS, REQUEST_ID
 from gateway.settings import Settings
 from gateway.view import View
@@ -95,7 +95,7 @@ def _path(request: web.Request) -> str:
 
 def _what_was_asked(request: web.Request) -> dict[str, Any]:
     asked: dict[str, Any] = {}
-    if (context := request.get(CONTEXT)) and (name := operation_name(context)):
+    if (context := request.get(CONTEXT)) and (name := context.operation):
         asked["operation"] = name
     if errors := request.get(ERRORS):
         asked["errors"] = codes(errors)

@@ -1,15 +1,24 @@
 """The graph: Strawberry's schema, bounded in time, its contexts never shared, its errors fit to be seen."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import lru_cache
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import strawberry
 import structlog
-from graphql import GraphQLError, OperationDefinitionNode
-from strawberry.extensions import ParserCache, ValidationCache
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, StreamResult
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    parse,
+    specified_rules,
+)
+from graphql.type.definition import GraphQLResolveInfoHelpers
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, StreamResult, validate_document
 from strawberry.types import ExecutionContext, ExecutionResult
 
 from adapters.deadline import deadline
@@ -24,12 +33,35 @@ DOCUMENTS = 256
 
 log = structlog.get_logger("switchboard.graph")
 
+# graphql-core's helpers are methods of their executor, and so a cycle that would keep every context, with all
+# that it loaded, until the garbage collector comes by. What still runs afterwards finds these instead.
+_AFTERWARDS = GraphQLResolveInfoHelpers(
+    gather=lambda awaitables: asyncio.gather(*awaitables), track=lambda _: None
+)
+
+
+class Prepared(NamedTuple):
+    """A document that was read before; to run it takes neither parsing nor validating."""
+
+    document: DocumentNode
+    faults: list[GraphQLError]
+
 
 class _Executor(StrawberryGraphQLCoreExecutionContext):
     def execute_operation(self, serially: bool | None = None) -> Any:
         """Runs for a query, for a mutation and for each event of a subscription."""
         result = super().execute_operation(serially)
-        return _bounded(result, self.context_value.timeout) if self.is_awaitable(result) else result
+        if self.is_awaitable(result):
+            return self._bounded(result)
+        self.async_helpers = _AFTERWARDS
+        return result
+
+    async def _bounded(self, result: Awaitable[T]) -> T:
+        try:
+            with deadline(self.context_value.timeout):
+                return await result
+        finally:
+            self.async_helpers = _AFTERWARDS
 
     def build_per_event_executor(self, payload: Any) -> Any:
         executor = super().build_per_event_executor(payload)
@@ -39,11 +71,12 @@ class _Executor(StrawberryGraphQLCoreExecutionContext):
 
 class Graph(strawberry.Schema):
     def __init__(self, **roots: Any) -> None:
-        super().__init__(
-            **roots,
-            extensions=[lambda: ParserCache(DOCUMENTS), lambda: ValidationCache(DOCUMENTS)],
-            execution_context_class=_Executor,
-        )
+        super().__init__(**roots, execution_context_class=_Executor)
+        self._prepared = lru_cache(DOCUMENTS)(self._prepare)
+
+    def _prepare(self, query: str) -> Prepared:
+        document = parse(query)
+        return Prepared(document, validate_document(self._schema, document, tuple(specified_rules)))
 
     async def execute(self, query: str | None, *args: Any, **kwargs: Any) -> ExecutionResult:
         result = await super().execute(query, *args, **kwargs)
@@ -59,18 +92,18 @@ class Graph(strawberry.Schema):
 
     def _create_execution_context(self, *args: Any, **kwargs: Any) -> ExecutionContext:
         execution = super()._create_execution_context(*args, **kwargs)
+        if execution.query:
+            with suppress(GraphQLSyntaxError):  # Strawberry meets it again, and knows what to answer
+                prepared = self._prepared(execution.query)
+                execution.graphql_document = prepared.document
+                execution.pre_execution_errors = list(prepared.faults)
         if execution.context is not None:
-            execution.context.execution = execution
+            execution.context.operation = operation_name(execution)
         return execution
 
 
 def build_graph() -> Graph:
     return Graph(query=Query)
-
-
-async def _bounded(result: Awaitable[T], seconds: float) -> T:
-    with deadline(seconds):
-        return await result
 
 
 async def _told(results: StreamResult, context: Context) -> AsyncGenerator[Any, None]:
@@ -85,28 +118,23 @@ async def _told(results: StreamResult, context: Context) -> AsyncGenerator[Any, 
     finally:
         log.info(
             "operation",
-            operation=operation_name(context),
+            operation=context.operation,
             ms=round((perf_counter() - started) * 1000, 1),
             **({"errors": sorted(seen)} if seen else {}),
         )
 
 
-def operation_name(context: Context) -> str | None:
-    """As the log may have it: a name that its document holds, and not just any text sent beside it."""
-    execution = context.execution
-    if execution is None or execution.graphql_document is None or not execution.operation_name:
+def operation_name(execution: ExecutionContext) -> str | None:
+    """As the log may have it: a name that the document holds, and not just any text sent beside it."""
+    if execution.graphql_document is None:
         return None
-    return execution.operation_name[:64] if _defines(execution) else None
-
-
-def _defines(execution: ExecutionContext) -> bool:
-    document = execution.graphql_document
-    return document is not None and any(
-        isinstance(definition, OperationDefinitionNode)
-        and definition.name is not None
-        and definition.name.value == execution.operation_name
-        for definition in document.definitions
-    )
+    names = [
+        definition.name.value
+        for definition in execution.graphql_document.definitions
+        if isinstance(definition, OperationDefinitionNode) and definition.name
+    ]
+    asked_for = execution.operation_name
+    return asked_for[:64] if asked_for in names else None
 
 
 def _fit_to_be_seen(result: ExecutionResult, context: Context) -> ExecutionResult:

@@ -1,6 +1,7 @@
 """The server: listens, serves until it is told to stop, then lets what is under way finish."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -130,6 +131,8 @@ async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, st
     await runner.setup()
     try:
         await web.SockSite(runner, listener, backlog=WAITING).start()
+        gc.collect()
+        gc.freeze()  # what is here now stays: the collector need never walk it again
         await stop.wait()
         log.info("stopping")
     finally:

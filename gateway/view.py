@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, TypeGuard, cast
 from weakref import WeakSet
 
@@ -123,8 +124,7 @@ class View(GraphQLView[Context, None]):
         return self.parse_query_params(cast("Any", request.query_params))
 
     async def _body(self, request: AsyncHTTPRequestAdapter) -> object:
-        content_type, parameters = parse_content_type(request.content_type or "")
-        if content_type != JSON or parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        if not _is_json_in_utf8(request.content_type or ""):
             raise HTTPException(415, f"Send the operation as {JSON}, in UTF-8.")
         try:
             async with asyncio.timeout(SLOWEST_BODY):
@@ -139,7 +139,8 @@ class View(GraphQLView[Context, None]):
     # -- what goes out
 
     async def get_sub_response(self, request: web.Request) -> web.Response:
-        return web.Response(content_type=_negotiated(",".join(request.headers.getall(hdrs.ACCEPT, []))))
+        accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+        return web.Response(content_type=_negotiated(accept), headers={"Vary": "Accept"})
 
     async def process_result(self, request: web.Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         answer: GraphQLHTTPResponse = {}
@@ -160,6 +161,13 @@ class View(GraphQLView[Context, None]):
         return sub_response
 
 
+@lru_cache(64)
+def _is_json_in_utf8(content_type: str) -> bool:
+    kind, parameters = parse_content_type(content_type)
+    return kind == JSON and parameters.get("charset", "utf-8").lower() in ("utf-8", "utf8")
+
+
+@lru_cache(64)
 def _negotiated(accept: str) -> str:
     """The media type of the answer: the first one of ours that the client names."""
     kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from strawberry.types import ExecutionContext
-
 from adapters import Adapters
 from resolvers.loaders import Loaders
 
@@ -15,8 +13,8 @@ class Context:
     timeout: float
     """Seconds the operation may wait for its sources."""
     loaders: Loaders = field(init=False)
-    execution: ExecutionContext | None = field(init=False, default=None)
-    """What is being run, for the log line."""
+    operation: str | None = field(init=False, default=None)
+    """The name of what is run, for the log line."""
 
     def __post_init__(self) -> None:
         self.loaders = Loaders(self.adapters)

@@ -52,7 +52,9 @@ MARIADB_INSTALL_DB = Program(("mariadb-install-db",), "mariadb-server-core")
 MY_PRINT_DEFAULTS = Program(("my_print_defaults",), "mariadb-client-core")  # mariadb-install-db runs it
 REDIS_SERVER = Program(("redis-server",), "redis-server")
 CHROMIUM = Program(("chromium", "chromium-browser", "google-chrome"), "chromium")
-PROGRAMS = (MARIADBD, MARIADB_INSTALL_DB, MY_PRINT_DEFAULTS, REDIS_SERVER, CHROMIUM)
+CURL = Program(("curl",), "curl")
+WRK = Program(("wrk",), "wrk")
+PROGRAMS = (MARIADBD, MARIADB_INSTALL_DB, MY_PRINT_DEFAULTS, REDIS_SERVER, CHROMIUM, CURL, WRK)
 
 
 class MissingProgram(RuntimeError):
