@@ -15,13 +15,16 @@ from typing import Any, ClassVar, Self, TypeVar
 import aiohttp
 import msgspec
 import structlog
+from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from yarl import URL
 
 from adapters.errors import Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
 from adapters.flights import Flights
 from adapters.sandbox import Sandbox
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 
 LARGEST_ANSWER = 8 * 2**20
 """Bytes after decompression; the largest page any vendor documents is a hundredth of it."""
@@ -105,6 +108,11 @@ class Rest(ABC):
         """The headers that carry this source's credentials."""
         return {}
 
+    @classmethod
+    def parameters(cls, settings: Any) -> Mapping[str, str]:
+        """The query parameters that carry this source's credentials, on every call."""
+        return {}
+
     @abstractmethod
     async def ping(self) -> None:
         """Fails unless the source answers and accepts our credentials."""
@@ -114,15 +122,26 @@ class Rest(ABC):
         url = self._settings.url + path
 
         async def ask() -> T:
-            return await self._call(question, "GET", url, _decoder(answer).decode, params=parameters)
+            return await self._call(question, "GET", url, self._reader(answer), params=parameters)
 
         try:
             return await self._flights.board(("GET", url, *sorted(parameters.items()), answer), ask)
         except TimeoutError as error:
             raise TimedOut(self.name, f"{self.title} did not answer within this request's time.") from error
 
+    def _reader(self, answer: type[T]) -> Callable[[bytes], T]:
+        """How an answer is read; a vendor that writes its numbers as text overrides it."""
+        return _decoder(answer).decode
+
     async def _call(
-        self, question: str, method: str, url: str, read: Callable[[bytes], T], **request: Any
+        self,
+        question: str,
+        method: str,
+        url: str,
+        read: Callable[[bytes], T],
+        *,
+        params: Mapping[str, str] | None = None,
+        **request: Any,
     ) -> T:
         if self.mode is Mode.OFF:
             raise Misconfigured(
@@ -132,7 +151,10 @@ class Rest(ABC):
         status, body, outcome, detail = 0, b"", "CANCELLED", None
         try:
             with self._border():
-                async with self._session.request(method, url, allow_redirects=False, **request) as response:
+                query = {**(params or {}), **self.parameters(self._settings)}
+                async with self._session.request(
+                    method, url, params=query, allow_redirects=False, **request
+                ) as response:
                     status, body = response.status, await self._body(response)
                 if refusal := self._refusal(status, body):
                     raise refusal
@@ -141,6 +163,9 @@ class Rest(ABC):
             return answer
         except SourceError as error:
             outcome, detail = error.code, _cause(error)
+            raise
+        except Exception:
+            outcome = "INTERNAL"
             raise
         finally:
             self.calls[question, outcome] += 1
@@ -197,11 +222,11 @@ class Rest(ABC):
         try:
             yield
         except TimeoutError as error:  # before ClientError: aiohttp's time-outs are both
-            raise TimedOut(self.name, f"{self.title} did not answer in time.") from error
+            raise TimedOut(self.name, f"{self.title} did not answer in time.") from _discreet(error)
         except UNREADABLE as error:
             raise Malformed(self.name, f"{self.title} answered something we cannot read.") from error
         except aiohttp.ClientResponseError as error:
-            raise Malformed(self.name, f"{self.title} did not answer in HTTP.") from error
+            raise Malformed(self.name, f"{self.title} did not answer in HTTP.") from _discreet(error)
         except aiohttp.ClientPayloadError as error:
             raise Unavailable(self.name, f"{self.title} broke off its answer: try again later.") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -216,6 +241,14 @@ def _decoder(answer: type[T]) -> msgspec.json.Decoder[T]:
     if answer not in _decoders:
         _decoders[answer] = msgspec.json.Decoder(answer)
     return _decoders[answer]
+
+
+def _discreet(error: E) -> E:
+    """The error without the request that aiohttp repeats in it: a URL or headers, with our credentials."""
+    error.args = ()
+    if isinstance(error, aiohttp.ClientResponseError):
+        error.request_info = aiohttp.RequestInfo(URL(), "", CIMultiDictProxy(CIMultiDict()))
+    return error
 
 
 def _cause(error: SourceError) -> str | None:

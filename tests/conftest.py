@@ -25,8 +25,7 @@ async def mercately_sandbox() -> AsyncIterator[MercatelySandbox]:
 @pytest.fixture
 async def mercately(mercately_sandbox: MercatelySandbox) -> AsyncIterator[Mercately]:
     """The real client on the sandbox, of little patience."""
-    little = {"url": mercately_sandbox.url, "timeout": 0.5, "connect_timeout": 0.3}
-    settings = MercatelySettings.model_validate({**little, **MercatelySandbox.credentials})
+    settings = MercatelySettings(timeout=0.5, connect_timeout=0.3).pointed_at(mercately_sandbox)
     async with Mercately.open(settings, Mode.REAL) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""The benchmark runs and reports; what it reports is for `make bench` to judge, on a machine that is quiet."""
+"""The benchmark runs and reports; `make bench` judges what it reports, on a machine that is quiet."""
 
 import re
 import subprocess

@@ -1,14 +1,20 @@
 """Storage's client: one method per question, each one transaction; SQL never leaves this folder."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
+from sqlite3 import SQLITE_BUSY, OperationalError
+from threading import Thread
 from typing import Any
+from weakref import WeakSet
 
-from sqlalchemy import Connection, event, inspect, make_url, text
+import aiosqlite
+from sqlalchemy import Connection, Dialect, event, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from adapters.errors import TimedOut, Unavailable
@@ -57,15 +63,14 @@ class Storage:
         with self._border():
             async with asyncio.timeout(PATIENCE) as patience, writes.connect() as connection:
                 patience.reschedule(None)  # the steps themselves take what they take
-                async with connection.begin():
-                    await connection.run_sync(upgrade)
+                await connection.run_sync(upgrade)
 
     @contextmanager
     def _border(self) -> Iterator[None]:
         """Where the driver's exceptions end."""
         try:
             yield
-        except TimeoutError as error:
+        except (TimeoutError, NoFreeConnection) as error:
             raise TimedOut(self.name, "The database did not answer in time.") from error
         except (SQLAlchemyError, OSError) as error:
             raise Unavailable(self.name, "The database cannot be reached: try again later.") from error
@@ -73,25 +78,39 @@ class Storage:
 
 @asynccontextmanager
 async def open_storage(url: str) -> AsyncIterator[Storage]:
-    engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _mysql(url)
+    threads = WeakSet[Thread]()
+    engine = _sqlite(url, threads) if make_url(url).get_backend_name() == "sqlite" else _mysql(url)
     try:
         yield Storage(engine)
     finally:
         await engine.dispose()
+        # A connection that failed or was given up ends without us, and not well if the loop is gone by then.
+        for thread in [thread for thread in threads if thread.is_alive()]:
+            await asyncio.to_thread(thread.join, PATIENCE)
 
 
-def _sqlite(url: str) -> AsyncEngine:
-    if path := make_url(url).database:
+def _sqlite(url: str, threads: WeakSet[Thread]) -> AsyncEngine:
+    place = make_url(url)
+    if path := place.database:
         with suppress(OSError):  # whoever opens it next is told
             Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_async_engine(url, hide_parameters=True)
+    arguments, options = place.get_dialect()().create_connect_args(place)
+
+    async def connect() -> aiosqlite.Connection:
+        connection = aiosqlite.connect(*arguments, **options)
+        connection._thread.daemon = True
+        threads.add(connection._thread)
+        return await connection
+
+    engine = create_async_engine(url, hide_parameters=True, async_creator=connect)
 
     # SQLite's driver opens transactions late and only for some statements. These two take that over, so that
     # a writer holds the lock from its first statement instead of failing at its last.
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000"):
+        connection.run_async(_switch_to_wal)
+        for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -102,8 +121,20 @@ def _sqlite(url: str) -> AsyncEngine:
     return engine
 
 
+async def _switch_to_wal(connection: aiosqlite.Connection) -> None:
+    """Only a new file has to change over; SQLite does not wait while somebody else does it, so we do."""
+    for attempts_left in reversed(range(100)):
+        try:
+            await connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except OperationalError as error:
+            if error.sqlite_errorcode != SQLITE_BUSY or not attempts_left:
+                raise
+            await asyncio.sleep(0.02)
+
+
 def _mysql(url: str) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         hide_parameters=True,
         isolation_level="READ COMMITTED",
@@ -112,6 +143,15 @@ def _mysql(url: str) -> AsyncEngine:
         pool_timeout=PATIENCE,
         connect_args={"connect_timeout": PATIENCE, "charset": "utf8mb4"},
     )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        try:
+            return dialect.connect(*arguments, **options)
+        except (LookupError, ValueError, struct.error) as error:  # the driver, at what is no MySQL server
+            raise ConnectionError("it does not speak MySQL") from error
+
+    return engine
 
 
 def _revision(connection: Connection) -> str | None:

@@ -4,8 +4,9 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from adapters.deadline import current, deadline
@@ -15,6 +16,8 @@ from adapters.mercately.client import Mercately, MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.rest import Mode
 from tests.raw import Raw, hang
+
+T = TypeVar("T")
 
 SOON = 1.0
 """Seconds in which what is to happen at once has happened, on any machine."""
@@ -87,6 +90,28 @@ async def test_different_questions_are_different_calls(
     assert mercately_sandbox.count("/whatsapp_templates") == 1
 
 
+class Curious(Mercately):
+    async def ask(self, answer: type[T], **parameters: str) -> T:
+        return await self._get("agents", "/retailers/api/v1/agents", answer, **parameters)
+
+
+async def test_the_same_address_with_other_parameters_or_another_model_is_another_call(
+    mercately_sandbox: MercatelySandbox,
+) -> None:
+    settings = MercatelySettings().pointed_at(mercately_sandbox)
+    async with Curious.open(settings, Mode.REAL) as curious:
+        first, *_ = await asyncio.gather(
+            curious.ask(dict, page="1", unassigned="true"),
+            curious.ask(dict, unassigned="true", page="1"),
+            curious.ask(dict, page="2"),
+            curious.ask(msgspec.Raw, page="2"),
+        )
+
+    assert list(first) == ["agents"]
+    assert [asked.query for asked in mercately_sandbox.asked].count({"page": "2"}) == 2
+    assert mercately_sandbox.count("/agents") == 3
+
+
 async def test_an_answer_is_not_kept(mercately: Mercately, mercately_sandbox: MercatelySandbox) -> None:
     await mercately.agents()
     await mercately.agents()
@@ -110,7 +135,7 @@ async def test_an_error_reaches_everybody(mercately: Mercately, mercately_sandbo
 
 
 async def test_two_clients_share_nothing(mercately: Mercately, mercately_sandbox: MercatelySandbox) -> None:
-    stranger = MercatelySettings.model_validate({"url": mercately_sandbox.url, "slug": "x", "api_key": "x"})
+    stranger = MercatelySettings(url=mercately_sandbox.url, slug="stranger")
     async with Mercately.open(stranger, Mode.REAL) as other:
         answers = await asyncio.gather(mercately.agents(), other.agents(), return_exceptions=True)
 
@@ -134,7 +159,7 @@ async def test_a_cancelled_caller_leaves_alone(
 
 async def test_when_all_have_left_the_vendor_sees_the_connection_close() -> None:
     async with Raw(hang) as raw:
-        settings = MercatelySettings.model_validate({"url": raw.url, "timeout": 30})
+        settings = MercatelySettings(url=raw.url, timeout=30)
         async with Mercately.open(settings, Mode.REAL) as mercately:
             callers = [asyncio.create_task(mercately.agents()) for _ in range(3)]
             await asyncio.wait_for(raw.asked.wait(), SOON)

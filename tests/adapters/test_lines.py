@@ -4,6 +4,7 @@ from itertools import product
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from adapters import RESTS
 from adapters.lines import UseSandbox, mode_of, open_lines
@@ -11,9 +12,9 @@ from adapters.mercately.client import Mercately, MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.rest import Mode, Source
 
-SET = MercatelySettings.model_validate({"slug": "shop", "api_key": "key"})
-UNSET = MercatelySettings.model_validate({})
-HALF_SET = MercatelySettings.model_validate({"slug": "shop"})
+SET = MercatelySettings(slug="shop", api_key=SecretStr("key"))
+UNSET = MercatelySettings()
+HALF_SET = MercatelySettings(slug="shop")
 
 # By whether there are credentials, by SWITCHBOARD_SANDBOX, by whether all is embedded.
 MODES = {
@@ -100,8 +101,8 @@ def test_what_is_secret_hides_itself() -> None:
 @pytest.mark.parametrize("url", ["", "app.example.com", "ftp://example.com", "https://", "http:///path"])
 def test_a_url_names_a_scheme_and_a_host(url: str) -> None:
     with pytest.raises(ValueError, match="must start with http:// or https:// and name a host"):
-        MercatelySettings.model_validate({"url": url})
+        MercatelySettings(url=url)
 
 
 def test_a_url_loses_the_slash_at_its_end() -> None:
-    assert MercatelySettings.model_validate({"url": "https://crm.example/"}).url == "https://crm.example"
+    assert MercatelySettings(url="https://crm.example/").url == "https://crm.example"

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from adapters.errors import Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
 from adapters.mercately.client import Agent, Mercately, MercatelySettings
@@ -83,10 +84,15 @@ def bare(trouble: Trouble | None) -> Open:
 def client_of(
     url: str, mode: Mode = Mode.REAL, *, connections: int = 20
 ) -> AbstractAsyncContextManager[Mercately]:
-    limits = {"timeout": TIMEOUT, "connect_timeout": CONNECT_TIMEOUT, "connections": connections}
-    return Mercately.open(
-        MercatelySettings.model_validate({"url": url, **limits, **MercatelySandbox.credentials}), mode
+    settings = MercatelySettings(
+        url=url,
+        timeout=TIMEOUT,
+        connect_timeout=CONNECT_TIMEOUT,
+        connections=connections,
+        slug=SLUG,
+        api_key=SecretStr(KEY),
     )
+    return Mercately.open(settings, mode)
 
 
 @contextmanager
