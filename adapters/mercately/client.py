@@ -1,16 +1,31 @@
 """Mercately's client: its wire models, and one method per question we ask."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 import msgspec
+from msgspec.structs import astuple, force_setattr
 from pydantic import Field, SecretStr
 
-from adapters.errors import SourceError
+from adapters.errors import Malformed, Rejected, SourceError
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.rest import UNREADABLE, Rest, Source
 
 API = "/retailers/api/v1"
+WEB_ID = re.compile(r"[0-9]{1,18}[a-z]{5}([0-9]{1,18})")
+"""Retailer, five letters, row; the numbers are at most as long as a 64-bit one."""
+REPEATED_PAGES = 3
+"""So many pages in a row with nobody new on them are no chance: the list has no end."""
+
+Channel = Literal["messenger", "whatsapp"]
+T = TypeVar("T")
+if TYPE_CHECKING:
+    Nullable = Annotated[T, "null on the wire"]
+else:
+    Nullable = T | None
+    """May arrive as null, but never stays it: `__post_init__` puts something better in its place."""
 
 
 class MercatelySettings(Source):
@@ -36,12 +51,111 @@ class Template(msgspec.Struct, frozen=True):
     id: str | None = msgspec.field(name="internal_id", default=None)
 
 
+class Tag(msgspec.Struct, frozen=True):
+    id: str = msgspec.field(name="web_id")
+    name: str = msgspec.field(name="tag")
+
+
+class CustomField(msgspec.Struct, frozen=True):
+    name: str = msgspec.field(name="field_name")
+    # The colon within the key is the vendor's; newer versions are said to have lost it.
+    content: str | None = msgspec.field(name="field_content:", default=None)
+    newer_content: str | None = msgspec.field(name="field_content", default=None)
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "content", self.content or self.newer_content or None)
+        force_setattr(self, "newer_content", None)
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is empty there is None here; the phone is as they store it, with the spaces within it."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+    first_name: str | None = None
+    last_name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    # Always null in their documents; their table keeps a number.
+    meli_customer_id: int | str | None = None
+    meli_nickname: str | None = None
+    id_type: str | None = None
+    id_number: str | None = None
+    address: str | None = None
+    city: str | None = None
+    state: str | None = None
+    zip_code: str | None = None
+    country: str | None = msgspec.field(name="country_id", default=None)
+    notes: str | None = None
+    whatsapp_opt_in: Nullable[bool] = False
+    whatsapp_name: str | None = None
+    tags: Nullable[tuple[Tag, ...]] = ()
+    custom_fields: Nullable[tuple[CustomField, ...]] = ()
+
+    def __post_init__(self) -> None:
+        _tidy_texts(self)
+        force_setattr(self, "whatsapp_opt_in", bool(self.whatsapp_opt_in))
+        force_setattr(self, "tags", self.tags or ())
+        force_setattr(self, "custom_fields", self.custom_fields or ())
+
+    @property
+    def row_id(self) -> int | None:
+        """The id by which conversations know this customer."""
+        parts = WEB_ID.fullmatch(self.id)
+        return int(parts[1]) or None if parts else None
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """What was said with one customer over one channel; the vendor gives it no id of its own."""
+
+    # Told by the list, not by the row: the name is one they never send.
+    channel: Channel = msgspec.field(name="(the list it is in)", default="messenger")
+    customer_row_id: int | None = msgspec.field(name="customer_id", default=None)
+    message_count: int
+    last_interaction: Annotated[datetime, msgspec.Meta(tz=True)]
+    first_name: str | None = None
+    last_name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    agent_id: int | None = None
+
+    def __post_init__(self) -> None:
+        _tidy_texts(self)
+        force_setattr(self, "customer_row_id", self.customer_row_id or None)
+        force_setattr(self, "agent_id", self.agent_id or None)
+        if self.last_interaction.tzinfo is not UTC:
+            force_setattr(self, "last_interaction", _in_utc(self.last_interaction))
+
+
 class _Agents(msgspec.Struct):
     agents: list[Agent]
 
 
 class _Templates(msgspec.Struct):
     templates: list[Template]
+
+
+class _Customers(msgspec.Struct):
+    customers: tuple[Customer, ...]
+
+
+class _Found(msgspec.Struct):
+    customer: Customer
+
+
+class _Messenger(msgspec.Struct):
+    # Without a Facebook page it is the number 0.
+    conversations: tuple[Conversation, ...] | Literal[0] = msgspec.field(name="messenger_conversations")
+
+
+class _Whatsapp(msgspec.Struct):
+    conversations: tuple[Conversation, ...] = msgspec.field(name="whatsapp_conversations")
+
+    def __post_init__(self) -> None:
+        for conversation in self.conversations:
+            force_setattr(conversation, "channel", "whatsapp")
+
+
+_LISTS: Mapping[Channel, type[_Messenger | _Whatsapp]] = {"messenger": _Messenger, "whatsapp": _Whatsapp}
 
 
 class _Refusal(msgspec.Struct):
@@ -77,6 +191,51 @@ class Mercately(Rest):
         found = await self._get("templates", f"{API}/whatsapp_templates", _Templates)
         return {template.id: template for template in found.templates if template.id}
 
+    async def customers(self, page: int) -> list[Customer]:
+        """One page of at most 100, in no order; an empty one is past the last, whatever their total says."""
+        found = await self._get("customers", f"{API}/customers", _Customers, page=str(page))
+        return list(found.customers)
+
+    async def every_customer(self, first_page: int = 1) -> AsyncIterator[list[Customer]]:
+        """All pages from the first asked for, one list a page, each customer in the first that has them.
+
+        Rows move between their pages: a list may come out empty before the end, and a pass may miss a few.
+        """
+        seen: set[str] = set()
+        page, repeated = max(first_page, 1), 0
+        while customers := await self.customers(page):
+            new = {customer.id: customer for customer in customers if customer.id not in seen}
+            repeated = 0 if new else repeated + 1
+            if repeated == REPEATED_PAGES:
+                raise Malformed(self.name, f"{self.title} repeats its customers without end.")
+            seen.update(new)
+            yield list(new.values())
+            page += 1
+
+    async def customer(self, id: str) -> Customer | None:
+        """The customer with this web id; whatever else is asked for is nobody's, and is not sent to them."""
+        if not WEB_ID.fullmatch(id):
+            return None
+        try:
+            found = await self._get("customer", f"{API}/customers/{id}", _Found)
+        except Rejected as refusal:
+            if (refusal.vendor_code, refusal.vendor_message) == ("404", "Customer not found"):
+                return None
+            raise
+        return found.customer
+
+    async def conversations(
+        self, channel: Channel, page: int, *, count: int = 100, unassigned: bool = False
+    ) -> list[Conversation]:
+        """One page, newest first, of all or of those that no agent has; past the last page it is empty."""
+        if count < 1:  # they would divide by it
+            return []
+        path, only = f"{API}/{channel}_conversations", {"unassigned": "true"} if unassigned else {}
+        found = await self._get(
+            "conversations", path, _LISTS[channel], page=str(page), results_per_page=str(count), **only
+        )
+        return list(found.conversations or ())
+
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         if 200 <= status < 300:
             return None
@@ -88,6 +247,22 @@ class Mercately(Rest):
         if said and (status == 302 or 400 <= status < 429):
             return self._said_no(str(status), said)
         return super()._refusal(status, body)
+
+
+def _tidy_texts(row: Customer | Conversation) -> None:
+    if row.phone:
+        force_setattr(row, "phone", row.phone.strip())
+    if "" in astuple(row):
+        for name in row.__struct_fields__:
+            if getattr(row, name) == "":
+                force_setattr(row, name, None)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("The moment is outside of the calendar") from error
 
 
 def _read_refusal(body: bytes) -> _Refusal:

@@ -1,0 +1,1 @@
+"""Poster: the point of sale that knows loyalty groups and the clients in them."""
