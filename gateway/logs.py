@@ -27,18 +27,22 @@ def configure(settings: Settings, *, quiet: bool = False) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         without_values,
     ]
-    render: Processor = structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer(_json)
     structlog.configure(
-        processors=[*shared, render],
+        processors=[*shared, structlog.dev.ConsoleRenderer() if text else _json],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr)
+        if text
+        else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.dev.ConsoleRenderer() if text else _json_text,
+            ],
         )
     )
     root = logging.getLogger()
@@ -63,6 +67,10 @@ def _where(trace: TracebackType | None, deepest: int = 6) -> list[str]:
     return [f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno} {frame.name}" for frame in frames]
 
 
-def _json(event: EventDict, **_: object) -> str:
+def _json(_: object, __: str, event: EventDict) -> bytes:
     first = {name: event.pop(name, None) for name in ("timestamp", "level", "event")}
-    return orjson.dumps({**first, **event}, default=str).decode()
+    return orjson.dumps({**first, **event}, default=str)
+
+
+def _json_text(logger: object, name: str, event: EventDict) -> str:
+    return _json(logger, name, event).decode()
