@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from adapters.lines import Lines
 from adapters.mercately.client import Mercately
+from adapters.poster.client import Poster
 from adapters.rest import Rest
 from adapters.storage.client import Storage, open_storage
 
@@ -22,6 +23,7 @@ class Adapters:
 
     storage: Storage
     mercately: Mercately
+    poster: Poster
 
 
 @asynccontextmanager
@@ -36,6 +38,7 @@ async def open_adapters(lines: Lines, database_url: str) -> AsyncIterator[Adapte
         yield Adapters(
             storage=await stack.enter_async_context(open_storage(database_url)),
             mercately=await connect(Mercately),
+            poster=await connect(Poster),
         )
 
 

@@ -113,10 +113,9 @@ def load(**flags: object) -> Settings:
         settings = _WithSources(**given)
     except ValidationError as error:
         raise WrongSettings("\n".join(_complaint(fault) for fault in error.errors())) from None
-    except SettingsError:
-        raise WrongSettings(
-            f"{PREFIX}{' or '.join(rest.name.upper() for rest in RESTS)}: set its variables one by one."
-        ) from None
+    except SettingsError as error:  # a source as a whole, where one of its variables was meant
+        names = [variable_name(rest.name) for rest in RESTS if f'"{rest.name}"' in str(error)]
+        raise WrongSettings(f"{' '.join(names)}: set its variables one by one.") from None
     if halves := "\n".join(_half_configured(settings.sources)):
         raise WrongSettings(halves)
     return settings

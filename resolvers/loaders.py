@@ -6,8 +6,10 @@ from strawberry.dataloader import DataLoader
 
 from adapters import Adapters
 from resolvers.agents import load_agents, load_all_agents
+from resolvers.groups import load_all_groups, load_groups
 from resolvers.templates import load_all_templates, load_templates
 from schema.agents import Agent
+from schema.groups import Group
 from schema.templates import Template
 
 
@@ -22,6 +24,14 @@ class Loaders:
     @cached_property
     def agent(self) -> DataLoader[int, Agent | None]:
         return DataLoader(partial(load_agents, self.agents))
+
+    @cached_property
+    def groups(self) -> DataLoader[None, dict[str, Group]]:
+        return DataLoader(partial(load_all_groups, self._adapters.poster))
+
+    @cached_property
+    def group(self) -> DataLoader[str, Group | None]:
+        return DataLoader(partial(load_groups, self.groups))
 
     @cached_property
     def templates(self) -> DataLoader[None, dict[str, Template]]:

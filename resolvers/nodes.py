@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import strawberry
 
 from resolvers.agents import find_agent
+from resolvers.groups import find_group
 from resolvers.ids import NotOurs, split_id
 from resolvers.templates import find_template
 from schema.context import Info
@@ -16,6 +17,7 @@ MOST = 100
 
 FINDERS: Mapping[str, Callable[[Info, strawberry.ID], Awaitable[Node | None]]] = {
     "Agent": find_agent,
+    "Group": find_group,
     "Template": find_template,
 }
 

@@ -3,9 +3,11 @@
 import strawberry
 
 from resolvers.agents import find_agent, list_agents
+from resolvers.groups import find_group, list_groups
 from resolvers.nodes import find_node, find_nodes
 from resolvers.templates import find_template, list_templates
 from schema.agents import Agent
+from schema.groups import Group
 from schema.node import Node
 from schema.templates import Template
 
@@ -21,6 +23,10 @@ class Query:
         resolver=list_agents, description="Everyone who answers customers."
     )
     agent: Agent | None = strawberry.field(resolver=find_agent)
+    groups: list[Group] | None = strawberry.field(
+        resolver=list_groups, description="The groups of every source, or of one."
+    )
+    group: Group | None = strawberry.field(resolver=find_group)
     templates: list[Template] | None = strawberry.field(
         resolver=list_templates, description="The WhatsApp templates, all of them or those of one status."
     )

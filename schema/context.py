@@ -9,6 +9,7 @@ from strawberry.dataloader import DataLoader
 
 if TYPE_CHECKING:  # the nouns import this file for their relations
     from schema.agents import Agent
+    from schema.groups import Group
     from schema.templates import Template
 
 
@@ -20,6 +21,12 @@ class Loaders(Protocol):
 
     @property
     def agent(self) -> DataLoader[int, Agent | None]: ...
+
+    @property
+    def groups(self) -> DataLoader[None, dict[str, Group]]: ...
+
+    @property
+    def group(self) -> DataLoader[str, Group | None]: ...
 
     @property
     def templates(self) -> DataLoader[None, dict[str, Template]]: ...

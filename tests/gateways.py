@@ -12,6 +12,8 @@ from aiohttp import ClientSession, web
 from adapters.lines import Line, Lines
 from adapters.mercately.client import MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
+from adapters.poster.client import PosterSettings
+from adapters.poster.sandbox import PosterSandbox
 from adapters.rest import Mode
 from gateway.graph import Graph
 from gateway.server import application_runner, prepare_database
@@ -23,6 +25,7 @@ class Gateway:
     url: str
     session: ClientSession
     mercately: MercatelySandbox
+    poster: PosterSandbox
 
     async def ask(
         self, query: str, headers: dict[str, str] | None = None, **variables: Any
@@ -59,9 +62,23 @@ async def serving(settings: Settings, lines: Lines, graph: Graph | None = None) 
         await runner.cleanup()
 
 
-def line_to(sandbox: MercatelySandbox, **settings: Any) -> Lines:
-    source = MercatelySettings(**{"timeout": 0.5, "connect_timeout": 0.3} | settings)
-    return {"mercately": Line(Mode.REAL, source.pointed_at(sandbox))}
+@asynccontextmanager
+async def gateway_on(
+    settings: Settings, *, graph: Graph | None = None, lines: Lines | None = None, **patience: float
+) -> AsyncIterator[Gateway]:
+    """A gateway on sandboxes of its own; `lines` are those that lead elsewhere."""
+    async with MercatelySandbox() as mercately, PosterSandbox() as poster, ClientSession() as session:
+        everywhere = {**lines_to(mercately, poster, **patience), **(lines or {})}
+        async with serving(settings, everywhere, graph) as url:
+            yield Gateway(url, session, mercately, poster)
+
+
+def lines_to(mercately: MercatelySandbox, poster: PosterSandbox, **patience: float) -> Lines:
+    little: dict[str, Any] = {"timeout": 0.5, "connect_timeout": 0.3} | patience
+    return {
+        "mercately": Line(Mode.REAL, MercatelySettings(**little).pointed_at(mercately)),
+        "poster": Line(Mode.REAL, PosterSettings(**little).pointed_at(poster)),
+    }
 
 
 @pytest.fixture
@@ -71,9 +88,5 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    async with (
-        MercatelySandbox() as mercately,
-        serving(settings, line_to(mercately)) as url,
-        ClientSession() as session,
-    ):
-        yield Gateway(url, session, mercately)
+    async with gateway_on(settings) as opened:
+        yield opened

@@ -1,12 +1,10 @@
 """What clients see of an error: ours as it is, a bug never."""
 
 import strawberry
-from aiohttp import ClientSession
 
-from adapters.mercately.sandbox import MercatelySandbox
 from gateway.graph import Graph
 from gateway.settings import Settings
-from tests.gateways import Gateway, line_to, serving
+from tests.gateways import gateway_on
 
 
 @strawberry.type(name="Query")
@@ -25,12 +23,7 @@ class Buggy:
 
 
 async def test_a_bug_is_masked_with_a_request_id_and_its_siblings_arrive(settings: Settings) -> None:
-    async with (
-        MercatelySandbox() as mercately,
-        ClientSession() as session,
-        serving(settings, line_to(mercately), Graph(query=Buggy)) as url,
-    ):
-        gateway = Gateway(url, session, mercately)
+    async with gateway_on(settings, graph=Graph(query=Buggy)) as gateway:
         answer = await gateway.ask("{ broken fine }", headers={"X-Request-Id": "r-1"})
 
     assert answer["data"] == {"broken": None, "fine": "fine"}
@@ -41,12 +34,8 @@ async def test_a_bug_is_masked_with_a_request_id_and_its_siblings_arrive(setting
 
 
 async def test_a_null_that_may_not_be_is_a_bug_too(settings: Settings) -> None:
-    async with (
-        MercatelySandbox() as mercately,
-        ClientSession() as session,
-        serving(settings, line_to(mercately), Graph(query=Buggy)) as url,
-    ):
-        answer = await Gateway(url, session, mercately).ask("{ neverNull fine }")
+    async with gateway_on(settings, graph=Graph(query=Buggy)) as gateway:
+        answer = await gateway.ask("{ neverNull fine }")
 
     assert answer["data"] is None
     assert answer["errors"][0]["extensions"]["code"] == "INTERNAL"

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 import strawberry
-from aiohttp import ClientSession
 from playwright.async_api import Browser
 
-from adapters.mercately.sandbox import MercatelySandbox
 from gateway.graph import Graph
 from gateway.settings import Settings
 from resolvers.query import Query
 from tests.gateway.browser import Visit, answer, browsing, open_tab, run, settled, tabs, type_query, visiting
-from tests.gateways import Gateway, line_to, serving
+from tests.gateways import Gateway, gateway_on
 
 EXAMPLES = Path(__file__).parent.parent.parent / "gateway" / "explorer" / "src" / "examples"
 
@@ -84,10 +82,8 @@ async def test_a_subscription_runs_over_a_socket_to_the_same_host(
 ) -> None:
     graph = Graph(query=Query, subscription=Subscription)
     async with (
-        MercatelySandbox() as mercately,
-        ClientSession(),
-        serving(settings, line_to(mercately), graph) as url,
-        visiting(browser, f"{url}/graphql") as visit,
+        gateway_on(settings, graph=graph) as gateway,
+        visiting(browser, f"{gateway.url}/graphql") as visit,
     ):
         assert visit.sockets == []
         await type_query(visit.page, "subscription { countdown(start: 3) }")
@@ -95,7 +91,7 @@ async def test_a_subscription_runs_over_a_socket_to_the_same_host(
         while (shown := await answer(visit.page)) != {"data": {"countdown": 0}}:
             assert set(shown) == {"data"}
 
-    assert visit.sockets == [url.replace("http", "ws") + "/graphql"]
+    assert visit.sockets == [gateway.url.replace("http", "ws") + "/graphql"]
     assert_clean(visit)
 
 

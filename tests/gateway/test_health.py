@@ -1,11 +1,8 @@
 """Is the process alive, is it ready, and which part is not."""
 
-from aiohttp import ClientSession
-
-from adapters.mercately.sandbox import MercatelySandbox
 from gateway.server import migrate
 from gateway.settings import load
-from tests.gateways import Gateway, line_to, serving
+from tests.gateways import Gateway, gateway_on
 from tests.services import Mariadb
 
 
@@ -28,15 +25,11 @@ async def test_a_database_that_is_gone_is_named_and_comes_back(
 ) -> None:
     settings = load(database_url=mariadb_url)
     await migrate(settings)
-    async with (
-        MercatelySandbox() as mercately,
-        serving(settings, line_to(mercately)) as url,
-        ClientSession() as session,
-    ):
-        async with session.get(f"{url}/health/ready") as ready:
+    async with gateway_on(settings) as gateway:
+        async with gateway.session.get(f"{gateway.url}/health/ready") as ready:
             assert ready.status == 200
         mariadb_server.stop()
-        async with session.get(f"{url}/health/ready") as ready:
+        async with gateway.session.get(f"{gateway.url}/health/ready") as ready:
             assert (ready.status, await ready.json()) == (
                 503,
                 {
@@ -45,7 +38,7 @@ async def test_a_database_that_is_gone_is_named_and_comes_back(
                 },
             )
         mariadb_server.start()
-        async with session.get(f"{url}/health/ready") as ready:
+        async with gateway.session.get(f"{gateway.url}/health/ready") as ready:
             assert ready.status == 200
 
 
@@ -53,13 +46,9 @@ async def test_a_server_that_started_without_its_database_says_what_that_lacks_w
     mariadb_server: Mariadb, mariadb_url: str
 ) -> None:
     mariadb_server.stop()
-    async with (
-        MercatelySandbox() as mercately,
-        serving(load(database_url=mariadb_url), line_to(mercately)) as url,
-        ClientSession() as session,
-    ):
+    async with gateway_on(load(database_url=mariadb_url)) as gateway:
         mariadb_server.start()
-        async with session.get(f"{url}/health/ready") as ready:
+        async with gateway.session.get(f"{gateway.url}/health/ready") as ready:
             assert ready.status == 503
             assert (await ready.json())["parts"] == {
                 "database": "Its schema is old: run `switchboard migrate` with this version."

@@ -10,11 +10,12 @@ import strawberry
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from adapters.mercately.sandbox import MercatelySandbox
+from adapters.poster.sandbox import PosterSandbox
 from gateway.graph import Graph
 from gateway.settings import Settings
 from resolvers.query import Query
 from schema.context import Info
-from tests.gateways import Gateway, line_to, serving
+from tests.gateways import Gateway, gateway_on, lines_to, serving
 
 PROTOCOL = "graphql-transport-ws"
 
@@ -47,12 +48,8 @@ class Watching:
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     graph = Graph(query=Query, subscription=Watching)
-    async with (
-        MercatelySandbox() as mercately,
-        ClientSession() as session,
-        serving(settings, line_to(mercately), graph) as url,
-    ):
-        yield Gateway(url, session, mercately)
+    async with gateway_on(settings, graph=graph) as opened:
+        yield opened
 
 
 @asynccontextmanager
@@ -192,8 +189,8 @@ async def test_a_page_of_another_origin_may_not_connect(gateway: Gateway) -> Non
 
 async def test_stopping_tells_every_open_socket(settings: Settings) -> None:
     graph = Graph(query=Query, subscription=Watching)
-    async with MercatelySandbox() as mercately, ClientSession() as session:
-        async with serving(settings, line_to(mercately), graph) as url:
+    async with MercatelySandbox() as mercately, PosterSandbox() as poster, ClientSession() as session:
+        async with serving(settings, lines_to(mercately, poster), graph) as url:
             opened = await session.ws_connect(f"{url}/graphql", protocols=[PROTOCOL])
             await opened.send_json({"type": "connection_init"})
             assert (await opened.receive_json())["type"] == "connection_ack"

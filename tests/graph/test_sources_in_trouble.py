@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from pydantic import SecretStr
 
 from adapters.lines import Line
 from adapters.mercately.client import MercatelySettings
-from adapters.mercately.sandbox import MercatelySandbox
+from adapters.poster.client import PosterSettings
 from adapters.rest import Mode
 from gateway.settings import Settings
-from tests.gateways import Gateway, line_to, serving
+from tests.gateways import Gateway, gateway_on
 
 TROUBLES: list[tuple[str, dict[str, Any], str, str]] = [
     ("delay", {"seconds": 5}, "SOURCE_TIMEOUT", "Mercately did not answer in time."),
@@ -72,10 +72,9 @@ async def test_the_source_is_asked_again_once_it_is_well(gateway: Gateway) -> No
 
 async def test_an_operation_waits_no_longer_than_its_time(settings: Settings) -> None:
     impatient = settings.model_copy(update={"timeout": 0.2})
-    async with MercatelySandbox() as mercately, ClientSession() as session:
-        mercately.trouble("delay", seconds=5)
-        async with serving(impatient, line_to(mercately, timeout=4)) as url:
-            error = await Gateway(url, session, mercately).error("{ agents { id } }")
+    async with gateway_on(impatient, timeout=4) as gateway:
+        gateway.mercately.trouble("delay", seconds=5)
+        error = await gateway.error("{ agents { id } }")
 
     assert error["extensions"]["code"] == "SOURCE_TIMEOUT"
     assert error["message"] == "Mercately did not answer within this request's time."
@@ -84,26 +83,23 @@ async def test_an_operation_waits_no_longer_than_its_time(settings: Settings) ->
 async def test_with_no_source_reachable_the_gateway_starts_and_says_so_at_each_field(
     settings: Settings,
 ) -> None:
-    nobody = MercatelySettings(url="http://127.0.0.1:9", slug="a", api_key="b")
-    async with (
-        MercatelySandbox() as unused,
-        ClientSession() as session,
-        serving(settings, {"mercately": Line(Mode.REAL, nobody)}) as url,
-    ):
-        answer = await Gateway(url, session, unused).ask("{ agents { id } templates { id } __typename }")
+    nobody = "http://127.0.0.1:9"
+    lines = {
+        "mercately": Line(Mode.REAL, MercatelySettings(url=nobody, slug="a", api_key=SecretStr("b"))),
+        "poster": Line(Mode.REAL, PosterSettings(url=nobody, token=SecretStr("a"))),
+    }
+    async with gateway_on(settings, lines=lines) as gateway:
+        answer = await gateway.ask("{ agents { id } templates { id } groups { id } __typename }")
 
-    assert answer["data"] == {"agents": None, "templates": None, "__typename": "Query"}
-    assert [error["path"] for error in answer["errors"]] == [["agents"], ["templates"]]
+    assert answer["data"] == {"agents": None, "templates": None, "groups": None, "__typename": "Query"}
+    assert sorted(error["path"] for error in answer["errors"]) == [["agents"], ["groups"], ["templates"]]
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"SOURCE_UNAVAILABLE"}
 
 
 async def test_a_source_that_is_off_says_how_to_connect_it(settings: Settings) -> None:
-    async with (
-        MercatelySandbox() as unused,
-        ClientSession() as session,
-        serving(settings, {"mercately": Line(Mode.OFF, MercatelySettings())}) as url,
-    ):
-        error = await Gateway(url, session, unused).error("{ agents { id } }")
+    off = {"mercately": Line(Mode.OFF, MercatelySettings())}
+    async with gateway_on(settings, lines=off) as gateway:
+        error = await gateway.error("{ agents { id } }")
 
     assert error["extensions"] == {"code": "SOURCE_MISCONFIGURED", "source": "MERCATELY"}
     assert error["message"] == "Mercately is not connected: `switchboard doctor` says what to set."
