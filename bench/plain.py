@@ -48,6 +48,7 @@ async def plain_agents(info: Info) -> list[Agent] | None:
             last_name=agent["last_name"],
             email=agent["email"],
             admin=bool(agent["admin"]),
+            key=agent["id"],
         )
         for agent in found["agents"]
     ]

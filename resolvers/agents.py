@@ -18,6 +18,7 @@ def to_agent(agent: mercately.Agent) -> Agent:
         last_name=agent.last_name,
         email=agent.email,
         admin=bool(agent.admin),
+        key=agent.id,
     )
 
 

@@ -12,10 +12,10 @@ _NUMBER = re.compile("0|[1-9][0-9]{0,18}")
 
 
 class NotOurs(BadInput):
-    """An id that this gateway cannot have given out."""
+    """An id, or a cursor, that this gateway cannot have given out."""
 
-    def __init__(self, argument: str) -> None:
-        super().__init__({argument: "This is not an id of this gateway: use one that it gave."})
+    def __init__(self, argument: str, what: str = "an id") -> None:
+        super().__init__({argument: f"This is not {what} of this gateway: use one that it gave."})
 
 
 def to_id(type_name: str, key: str | int) -> ID:

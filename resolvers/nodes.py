@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import strawberry
 
 from resolvers.agents import find_agent
+from resolvers.conversations import find_conversation
 from resolvers.groups import find_group
 from resolvers.ids import NotOurs, split_id
 from resolvers.templates import find_template
@@ -17,6 +18,7 @@ MOST = 100
 
 FINDERS: Mapping[str, Callable[[Info, strawberry.ID], Awaitable[Node | None]]] = {
     "Agent": find_agent,
+    "Conversation": find_conversation,
     "Group": find_group,
     "Template": find_template,
 }

@@ -3,10 +3,12 @@
 import strawberry
 
 from resolvers.agents import find_agent, list_agents
+from resolvers.conversations import list_conversations
 from resolvers.groups import find_group, list_groups
 from resolvers.nodes import find_node, find_nodes
 from resolvers.templates import find_template, list_templates
 from schema.agents import Agent
+from schema.conversations import ConversationConnection
 from schema.groups import Group
 from schema.node import Node
 from schema.templates import Template
@@ -23,6 +25,10 @@ class Query:
         resolver=list_agents, description="Everyone who answers customers."
     )
     agent: Agent | None = strawberry.field(resolver=find_agent)
+    conversations: ConversationConnection | None = strawberry.field(
+        resolver=list_conversations,
+        description="Newest first, of both channels or one; those that nobody answers; those of one agent.",
+    )
     groups: list[Group] | None = strawberry.field(
         resolver=list_groups, description="The groups of every source, or of one."
     )

@@ -9,6 +9,7 @@ from strawberry.dataloader import DataLoader
 
 if TYPE_CHECKING:  # the nouns import this file for their relations
     from schema.agents import Agent
+    from schema.conversations import Conversation, ConversationChannel, ConversationConnection
     from schema.groups import Group
     from schema.templates import Template
 
@@ -21,6 +22,19 @@ class Loaders(Protocol):
 
     @property
     def agent(self) -> DataLoader[int, Agent | None]: ...
+
+    @property
+    def conversation(self) -> DataLoader[tuple[str, int], Conversation | None]: ...
+
+    async def conversations(
+        self,
+        *,
+        channel: ConversationChannel | None,
+        unassigned: bool,
+        agent_id: int | None,
+        first: int,
+        after: str | None,
+    ) -> ConversationConnection: ...
 
     @property
     def groups(self) -> DataLoader[None, dict[str, Group]]: ...

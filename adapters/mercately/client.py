@@ -1,7 +1,7 @@
 """Mercately's client: its wire models, and one method per question we ask."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
@@ -142,12 +142,22 @@ class _Found(msgspec.Struct):
     customer: Customer
 
 
+class ConversationPage(list[Conversation]):
+    """One page, and how many conversations there are in all."""
+
+    def __init__(self, conversations: Iterable[Conversation], total: int) -> None:
+        super().__init__(conversations)
+        self.total = total
+
+
 class _Messenger(msgspec.Struct):
+    results: int
     # Without a Facebook page it is the number 0.
     conversations: tuple[Conversation, ...] | Literal[0] = msgspec.field(name="messenger_conversations")
 
 
 class _Whatsapp(msgspec.Struct):
+    results: int
     conversations: tuple[Conversation, ...] = msgspec.field(name="whatsapp_conversations")
 
     def __post_init__(self) -> None:
@@ -226,15 +236,15 @@ class Mercately(Rest):
 
     async def conversations(
         self, channel: Channel, page: int, *, count: int = 100, unassigned: bool = False
-    ) -> list[Conversation]:
+    ) -> ConversationPage:
         """One page, newest first, of all or of those that no agent has; past the last page it is empty."""
         if count < 1:  # they would divide by it
-            return []
+            return ConversationPage((), 0)
         path, only = f"{API}/{channel}_conversations", {"unassigned": "true"} if unassigned else {}
         found = await self._get(
             "conversations", path, _LISTS[channel], page=str(page), results_per_page=str(count), **only
         )
-        return list(found.conversations or ())
+        return ConversationPage(found.conversations or (), found.results)
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         if 200 <= status < 300:

@@ -1,0 +1,191 @@
+"""Conversations: of both channels of Mercately, merged newest first, reading only the pages that it takes."""
+
+import asyncio
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import strawberry
+
+from adapters.mercately import client as mercately
+from resolvers.connections import MOST, check_first, connection
+from resolvers.ids import NotOurs, key_of, number_of, to_id
+from schema.context import Info
+from schema.conversations import Conversation, ConversationChannel, ConversationConnection
+
+PAGE = MOST + 1
+"""Rows a call: one more than anybody may ask for, so that one page also tells whether there is a next one."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Order = tuple[int, str, int]
+"""Where a conversation stands: newest first, then by channel and customer."""
+
+
+def to_conversation(row: mercately.Conversation) -> Conversation:
+    return Conversation(
+        id=to_id("Conversation", f"{row.channel}:{row.customer_row_id}"),
+        channel=ConversationChannel(row.channel),
+        message_count=row.message_count,
+        last_interaction=row.last_interaction,
+        agent_id=row.agent_id,
+    )
+
+
+def order(row: mercately.Conversation) -> Order:
+    since = (row.last_interaction - _EPOCH) // timedelta(microseconds=1)
+    return (-since, row.channel, row.customer_row_id or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Behind which conversation, and on which page each channel stood: a place to start looking from."""
+
+    behind: Order
+    pages: dict[str, int]
+
+    def __str__(self) -> str:
+        since, channel, customer = self.behind
+        pages = ",".join(f"{channel}={page}" for channel, page in self.pages.items())
+        return urlsafe_b64encode(f"{-since}:{channel}:{customer}:{pages}".encode()).rstrip(b"=").decode()
+
+    @classmethod
+    def read(cls, text: str) -> "Cursor":
+        try:
+            plain = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+            since, channel, customer, pages = plain.split(":")
+            places = {name: int(page) for name, page in (place.split("=") for place in pages.split(","))}
+            cursor = cls((-int(since), ConversationChannel(channel).value, int(customer)), places)
+        except (binascii.Error, ValueError):
+            raise NotOurs("after", "a cursor") from None
+        if str(cursor) != text or min(places.values()) < 1:
+            raise NotOurs("after", "a cursor")
+        return cursor
+
+
+class _Channel:
+    """The conversations of one channel that are behind a cursor, read a page at a time."""
+
+    def __init__(
+        self, source: mercately.Mercately, channel: mercately.Channel, cursor: Cursor | None, unassigned: bool
+    ) -> None:
+        self.name = channel
+        self.page = cursor.pages.get(channel, 1) if cursor else 1
+        self.rows: deque[tuple[Order, mercately.Conversation]] = deque()
+        self.more = True
+        self.total = 0
+        self._source = source
+        self._unassigned = unassigned
+        self._behind = cursor.behind if cursor else None
+        self._begun = False
+
+    async def fill(self) -> None:
+        """Reads on until there is a row, or nothing more."""
+        while self.more and not self.rows:
+            await self._read(self.page + 1 if self._begun else self.page)
+            # Rows before the cursor may have gone since, and others have moved up to the pages before.
+            while not self._begun and self.page > 1 and not self._reaches_back():
+                await self._read(self.page - 1)
+            self._begun = True
+            while self.rows and self._behind and self.rows[0][0] <= self._behind:
+                self.rows.popleft()
+
+    def _reaches_back(self) -> bool:
+        return bool(self.rows and self._behind) and self.rows[0][0] <= (self._behind or self.rows[0][0])
+
+    async def _read(self, page: int) -> None:
+        found = await self._source.conversations(self.name, page, count=PAGE, unassigned=self._unassigned)
+        named = (row for row in found if row.customer_row_id)  # without a customer it has no id
+        self.rows = deque(sorted(((order(row), row) for row in named), key=lambda pair: pair[0]))
+        self.page, self.total, self.more = page, found.total, len(found) == PAGE
+
+
+async def page_of_conversations(
+    source: mercately.Mercately,
+    *,
+    channel: ConversationChannel | None,
+    unassigned: bool,
+    agent_id: int | None,
+    first: int,
+    after: str | None,
+) -> ConversationConnection:
+    check_first(first)
+    cursor = Cursor.read(after) if after is not None else None
+    channels = [
+        _Channel(source, each.value, cursor, unassigned)
+        for each in ConversationChannel
+        if channel in (None, each)
+    ]
+    taken: dict[tuple[str, int | None], tuple[Conversation, Cursor]] = {}
+    has_next = False
+    while not has_next and (row := await _newest(channels)):
+        if agent_id is not None and row.agent_id != agent_id:
+            continue
+        name = (row.channel, row.customer_row_id)
+        if name in taken:  # a customer with two agents stands there twice
+            continue
+        if len(taken) == first:
+            has_next = True
+        else:
+            pages: dict[str, int] = {each.name: each.page for each in channels}
+            taken[name] = (to_conversation(row), Cursor(order(row), pages))
+    cursors = [str(cursor) for _, cursor in taken.values()]
+    return connection(
+        ConversationConnection,
+        [node for node, _ in taken.values()],
+        cursors.__getitem__,
+        has_next=has_next,
+        after=after,
+        total=sum(each.total for each in channels) if agent_id is None else None,
+    )
+
+
+async def _newest(channels: list[_Channel]) -> mercately.Conversation | None:
+    """The newest row that is left; the pages that are needed for it are read at the same time."""
+    if needy := [each.fill() for each in channels if each.more and not each.rows]:
+        await asyncio.gather(*needy)
+    left = [each for each in channels if each.rows]
+    if not left:
+        return None
+    return min(left, key=lambda each: each.rows[0][0]).rows.popleft()[1]
+
+
+async def list_conversations(
+    info: Info,
+    channel: ConversationChannel | None = strawberry.UNSET,
+    unassigned: bool | None = strawberry.UNSET,
+    agent_id: strawberry.ID | None = strawberry.UNSET,
+    first: int | None = 50,
+    after: str | None = strawberry.UNSET,
+) -> ConversationConnection | None:
+    return await info.context.loaders.conversations(
+        channel=channel or None,
+        unassigned=bool(unassigned),
+        agent_id=number_of(agent_id, "Agent", "agentId") if agent_id else None,
+        first=50 if first is None else first,
+        after=after or None,
+    )
+
+
+async def find_conversation(info: Info, id: strawberry.ID) -> Conversation | None:
+    """Mercately cannot be asked for one: its pages are read until it is there."""
+    channel, _, customer = key_of(id, "Conversation").partition(":")
+    if channel not in {each.value for each in ConversationChannel} or not customer.isdecimal():
+        raise NotOurs("id")
+    return await info.context.loaders.conversation.load((channel, int(customer)))
+
+
+async def load_conversations(
+    source: mercately.Mercately, keys: Sequence[tuple[str, int]]
+) -> list[Conversation | None]:
+    wanted, found = set(keys), dict[tuple[str, int], Conversation]()
+    for each in ConversationChannel:
+        channel = _Channel(source, each.value, None, unassigned=False)
+        while any(name == each.value for name, _ in wanted) and (row := await _newest([channel])):
+            key = (row.channel, row.customer_row_id or 0)
+            if key in wanted:
+                wanted.discard(key)
+                found[key] = to_conversation(row)
+    return [found.get(key) for key in keys]
