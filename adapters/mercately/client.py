@@ -150,14 +150,14 @@ class ConversationPage(list[Conversation]):
         self.total = total
 
 
-class _Messenger(msgspec.Struct):
-    results: int
+class _Messenger(msgspec.Struct, kw_only=True):
+    results: int = 0
     # Without a Facebook page it is the number 0.
     conversations: tuple[Conversation, ...] | Literal[0] = msgspec.field(name="messenger_conversations")
 
 
-class _Whatsapp(msgspec.Struct):
-    results: int
+class _Whatsapp(msgspec.Struct, kw_only=True):
+    results: int = 0
     conversations: tuple[Conversation, ...] = msgspec.field(name="whatsapp_conversations")
 
     def __post_init__(self) -> None:
