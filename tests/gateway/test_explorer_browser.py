@@ -60,7 +60,7 @@ async def test_the_picture_in_readme_is_of_this_page(
 ) -> None:
     picture = Path(os.environ.get("SWITCHBOARD_PICTURES", tmp_path)) / "explorer.png"
     async with visiting(browser, f"{gateway.url}/graphql") as visit:
-        await open_tab(visit.page, "Preview")
+        await open_tab(visit.page, "Conversations")
         await run(visit.page)
         await answer(visit.page)
         await visit.page.screenshot(path=picture)
