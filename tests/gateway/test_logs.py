@@ -43,7 +43,7 @@ async def test_a_request_is_one_line_and_so_is_each_call_it_makes(tmp_path: Path
         "request_id": "r-1",
     }
     calls = of(ended.err, "source")
-    assert [call["call"] for call in calls] == ["agents", "templates"]
+    assert sorted(call["call"] for call in calls) == ["agents", "templates"]
     assert {(call["source"], call["outcome"], call["status"], call["request_id"]) for call in calls} == {
         ("mercately", "ok", 200, "r-1")
     }
