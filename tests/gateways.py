@@ -74,7 +74,7 @@ async def gateway_on(
 
 
 def lines_to(mercately: MercatelySandbox, poster: PosterSandbox, **patience: float) -> Lines:
-    little: dict[str, Any] = {"timeout": 0.5, "connect_timeout": 0.3} | patience
+    little: dict[str, Any] = {"timeout": 1.5, "connect_timeout": 1} | patience
     return {
         "mercately": Line(Mode.REAL, MercatelySettings(**little).pointed_at(mercately)),
         "poster": Line(Mode.REAL, PosterSettings(**little).pointed_at(poster)),
@@ -83,7 +83,7 @@ def lines_to(mercately: MercatelySandbox, poster: PosterSandbox, **patience: flo
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load(data_dir=tmp_path / "data", timeout=2, drain=2)
+    return load(data_dir=tmp_path / "data", timeout=4, drain=2)
 
 
 @pytest.fixture
