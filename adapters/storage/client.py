@@ -1,27 +1,25 @@
 """Storage's client: one method per question, each one transaction; SQL never leaves this folder."""
 
 import asyncio
+import sqlite3
 import struct
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from sqlite3 import SQLITE_BUSY, OperationalError
 from threading import Thread
 from typing import Any
 from weakref import WeakSet
 
 import aiosqlite
 from sqlalchemy import Connection, Dialect, event, inspect, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from adapters.errors import TimedOut, Unavailable
+from adapters.storage.database import PATIENCE, Database, border
+from adapters.storage.directory import Directory
+from adapters.storage.everyprint import Everyprint
+from adapters.storage.links import Links
 from adapters.storage.migrations import REVISIONS
-
-PATIENCE = 2.0
-"""Seconds for a connection or a ping: aiomysql itself would wait for ever."""
 
 
 class SchemaState(StrEnum):
@@ -35,6 +33,10 @@ class Storage:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        database = Database(engine)
+        self.everyprint = Everyprint(database)
+        self.links = Links(database)
+        self.directory = Directory(database)
 
     @property
     def embedded(self) -> bool:
@@ -42,12 +44,12 @@ class Storage:
 
     async def ping(self) -> None:
         """Fails unless the database answers."""
-        with self._border():
+        with border():
             async with asyncio.timeout(PATIENCE), self._engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
 
     async def schema_state(self) -> SchemaState:
-        with self._border():
+        with border():
             async with asyncio.timeout(PATIENCE), self._engine.connect() as connection:
                 revision = await connection.run_sync(_revision)
         if revision == REVISIONS[-1]:
@@ -60,20 +62,10 @@ class Storage:
         from adapters.storage.migrations.run import upgrade
 
         writes = self._engine.execution_options(writes=True)
-        with self._border():
+        with border():
             async with asyncio.timeout(PATIENCE) as patience, writes.connect() as connection:
                 patience.reschedule(None)  # the steps themselves take what they take
                 await connection.run_sync(upgrade)
-
-    @contextmanager
-    def _border(self) -> Iterator[None]:
-        """Where the driver's exceptions end."""
-        try:
-            yield
-        except (TimeoutError, NoFreeConnection) as error:
-            raise TimedOut(self.name, "The database did not answer in time.") from error
-        except (SQLAlchemyError, OSError) as error:
-            raise Unavailable(self.name, "The database cannot be reached: try again later.") from error
 
 
 @asynccontextmanager
@@ -95,12 +87,19 @@ def _sqlite(url: str, threads: WeakSet[Thread]) -> AsyncEngine:
         with suppress(OSError):  # whoever opens it next is told
             Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     arguments, options = place.get_dialect()().create_connect_args(place)
+    options["factory"] = _Connection
 
     async def connect() -> aiosqlite.Connection:
         connection = aiosqlite.connect(*arguments, **options)
         connection._thread.daemon = True
         threads.add(connection._thread)
-        return await connection
+        opening = _Opening(connection._connector)
+        connection._connector = opening.open
+        try:
+            return await connection
+        except BaseException:
+            opening.give_up()
+            raise
 
     engine = create_async_engine(url, hide_parameters=True, async_creator=connect)
 
@@ -121,14 +120,44 @@ def _sqlite(url: str, threads: WeakSet[Thread]) -> AsyncEngine:
     return engine
 
 
+class _Opening:
+    """One connection to SQLite on its way, closed should nobody wait for it any more when it arrives."""
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        self._connector = connector
+        self._opened: sqlite3.Connection | None = None
+        self._given_up = False
+
+    def open(self) -> sqlite3.Connection:
+        # In aiosqlite's thread; give_up runs in the loop's. Each looks for the other after its own part.
+        self._opened = self._connector()
+        if self._given_up:
+            self._opened.close()
+        return self._opened
+
+    def give_up(self) -> None:
+        self._given_up = True
+        if self._opened:
+            self._opened.close()
+
+
+class _Connection(sqlite3.Connection):
+    """Frees its locks when closed: SQLite itself waits until no cursor is left, not even in a traceback."""
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self.rollback()
+        super().close()
+
+
 async def _switch_to_wal(connection: aiosqlite.Connection) -> None:
     """Only a new file has to change over; SQLite does not wait while somebody else does it, so we do."""
     for attempts_left in reversed(range(100)):
         try:
             await connection.execute("PRAGMA journal_mode=WAL")
             return
-        except OperationalError as error:
-            if error.sqlite_errorcode != SQLITE_BUSY or not attempts_left:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not attempts_left:
                 raise
             await asyncio.sleep(0.02)
 

@@ -1,0 +1,315 @@
+"""Everyprint's customers and what they may still spend, and the groups that we keep ourselves.
+
+Refused
+├── NotFound        no such customer, no such group
+├── BelowZero       the balance is smaller than what would be taken
+├── NotExact        the amount has more digits than we keep
+├── KeyReused       the idempotency key came with another amount or reason before
+└── NameTaken       another group has this name
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from decimal import Decimal
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
+
+from adapters.storage.database import AnyRow, Questions, Rows, found, reads, writes
+from adapters.storage.tables import BalanceRow, CustomerRow, EntryRow, GroupRow, MemberRow, exact, now
+
+T = TypeVar("T")
+
+
+class Gender(IntEnum):
+    MALE = 0
+    FEMALE = 1
+
+
+class Customer(msgspec.Struct, frozen=True):
+    messenger_id: str
+    last_name: str
+    first_name: str | None
+    gender: Gender | None
+    phone_e164: str | None
+    email: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Balance(msgspec.Struct, frozen=True):
+    messenger_id: str
+    amount: Decimal
+    currency: str
+    updated_at: datetime
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A line of the ledger."""
+
+    id: int
+    amount: Decimal
+    reason: str
+    created_at: datetime
+
+
+class Group(msgspec.Struct, frozen=True):
+    id: int
+    name: str
+    size: int
+    created_at: datetime
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    rows: list[T]
+    more: bool
+
+
+class Refused(Exception): ...
+
+
+class NotFound(Refused): ...
+
+
+class BelowZero(Refused): ...
+
+
+class NotExact(Refused): ...
+
+
+class KeyReused(Refused): ...
+
+
+class NameTaken(Refused): ...
+
+
+_CUSTOMERS = select(CustomerRow).order_by(col(CustomerRow.messenger_id))
+_GROUPS = (
+    select(GroupRow, func.count(col(MemberRow.member)).label("size"))
+    .outerjoin(MemberRow, col(MemberRow.group_id) == col(GroupRow.id))
+    .group_by(col(GroupRow.id), col(GroupRow.name), col(GroupRow.created_at))
+    .order_by(col(GroupRow.id))
+)
+
+
+class Everyprint(Questions):
+    # Customers
+
+    @reads
+    async def customers(
+        self, connection: AsyncConnection, messenger_ids: Collection[str]
+    ) -> dict[str, Customer]:
+        rows = await found(connection, _CUSTOMERS, col(CustomerRow.messenger_id), messenger_ids)
+        return {row.messenger_id: _plain(row, Customer) for row in rows}
+
+    @reads
+    async def customers_by_phone(
+        self, connection: AsyncConnection, phones: Collection[str]
+    ) -> dict[str, list[Customer]]:
+        """Everybody with one of the phones, which are as E.164 writes them."""
+        rows = await found(connection, _CUSTOMERS, col(CustomerRow.phone_e164), phones)
+        return _by((row.phone_e164, _plain(row, Customer)) for row in rows)
+
+    @reads
+    async def customers_by_email(
+        self, connection: AsyncConnection, emails: Collection[str]
+    ) -> dict[str, list[Customer]]:
+        """Everybody with one of the addresses, under the address in lower case."""
+        lowered = (email.lower() for email in emails)
+        rows = await found(connection, _CUSTOMERS, col(CustomerRow.email), lowered)
+        return _by((row.email, _plain(row, Customer)) for row in rows)
+
+    @reads
+    async def all_customers(
+        self, connection: AsyncConnection, first: int, after: str | None = None
+    ) -> Page[Customer]:
+        """So many of all, in the order of their messenger ids, from behind the given one on."""
+        rows = _CUSTOMERS
+        if after is not None:
+            rows = rows.where(col(CustomerRow.messenger_id) > after)
+        return await _page(connection, rows, first, Customer)
+
+    @writes
+    async def save_customer(
+        self,
+        connection: AsyncConnection,
+        messenger_id: str,
+        last_name: str,
+        *,
+        first_name: str | None = None,
+        gender: Gender | None = None,
+        phone_e164: str | None = None,
+        email: str | None = None,
+    ) -> Customer:
+        """A new customer has a balance of 0. One we know keeps what is not said this time."""
+        said = {
+            "last_name": last_name,
+            "first_name": first_name or None,
+            "gender": gender,
+            "phone_e164": phone_e164 or None,
+            "email": email.lower() if email else None,
+        }
+        known = {name: value for name, value in said.items() if value is not None}
+        moment = now()
+        this = col(CustomerRow.messenger_id) == messenger_id
+        changed = await connection.execute(update(CustomerRow).where(this).values(**known, updated_at=moment))
+        if not changed.rowcount:
+            customer = known | {"messenger_id": messenger_id, "created_at": moment, "updated_at": moment}
+            await connection.execute(insert(CustomerRow).values(customer))
+            balance = {"messenger_id": messenger_id, "updated_at": moment}
+            await connection.execute(insert(BalanceRow).values(balance))
+        return _plain((await connection.execute(_CUSTOMERS.where(this))).one(), Customer)
+
+    # Balances
+
+    @reads
+    async def balances(
+        self, connection: AsyncConnection, messenger_ids: Collection[str]
+    ) -> dict[str, Balance]:
+        rows = await found(connection, select(BalanceRow), col(BalanceRow.messenger_id), messenger_ids)
+        return {row.messenger_id: _plain(row, Balance) for row in rows}
+
+    @reads
+    async def entries(
+        self, connection: AsyncConnection, messenger_id: str, first: int, after: int | None = None
+    ) -> Page[Entry]:
+        """So many lines of the ledger, newest first, from behind the given one on."""
+        rows = select(EntryRow).where(col(EntryRow.messenger_id) == messenger_id)
+        if after is not None:
+            rows = rows.where(col(EntryRow.id) < after)
+        return await _page(connection, rows.order_by(col(EntryRow.id).desc()), first, Entry)
+
+    @writes
+    async def add_entry(
+        self,
+        connection: AsyncConnection,
+        messenger_id: str,
+        amount: Decimal,
+        reason: str,
+        idempotency_key: str,
+    ) -> Balance:
+        """Adds to the balance, or takes from it; a key counts once, and then gets the first answer."""
+        amount = _exact(amount)
+        # Whoever has the balance's row has the ledger too: what is read from here on stays until the commit.
+        of_customer = col(BalanceRow.messenger_id) == messenger_id
+        row = await _one(connection, select(BalanceRow).where(of_customer).with_for_update())
+        if row is None:
+            raise NotFound("no such customer")
+        balance = _plain(row, Balance)
+
+        ledger = select(EntryRow).where(col(EntryRow.messenger_id) == messenger_id)
+        first = await _one(connection, ledger.where(col(EntryRow.idempotency_key) == idempotency_key))
+        if first:
+            if (first.amount, first.reason) != (amount, reason):
+                raise KeyReused("the idempotency key was used for something else")
+            return replace(balance, amount=first.balance_after, updated_at=first.created_at)
+
+        after = replace(balance, amount=_exact(balance.amount + amount), updated_at=now())
+        if after.amount < 0:
+            raise BelowZero("the balance is too small")
+        entry = insert(EntryRow).values(
+            messenger_id=messenger_id,
+            amount=amount,
+            balance_after=after.amount,
+            reason=reason,
+            idempotency_key=idempotency_key,
+            created_at=after.updated_at,
+        )
+        await connection.execute(entry)
+        change = update(BalanceRow).where(of_customer)
+        await connection.execute(change.values(amount=after.amount, updated_at=after.updated_at))
+        return after
+
+    # Groups
+
+    @reads
+    async def groups(self, connection: AsyncConnection) -> list[Group]:
+        return [_plain(row, Group) for row in await connection.execute(_GROUPS)]
+
+    @reads
+    async def group(self, connection: AsyncConnection, group_id: int) -> Group | None:
+        return await _group(connection, group_id)
+
+    @reads
+    async def members(
+        self, connection: AsyncConnection, group_id: int, first: int, after: str | None = None
+    ) -> Page[str]:
+        """So many keys of the group's members, in their order, from behind the given one on."""
+        rows = select(col(MemberRow.member)).where(col(MemberRow.group_id) == group_id)
+        if after is not None:
+            rows = rows.where(col(MemberRow.member) > after)
+        page = (await connection.execute(rows.order_by(col(MemberRow.member)).limit(first + 1))).all()
+        return Page([row.member for row in page[:first]], more=len(page) > first)
+
+    @reads
+    async def groups_of(
+        self, connection: AsyncConnection, members: Collection[str]
+    ) -> dict[str, list[Group]]:
+        columns = select(MemberRow).order_by(col(MemberRow.group_id))
+        rows = await found(connection, columns, col(MemberRow.member), members)
+        counted = await found(connection, _GROUPS, col(GroupRow.id), (row.group_id for row in rows))
+        groups = {row.id: _plain(row, Group) for row in counted}
+        return _by((row.member, groups[row.group_id]) for row in rows if row.group_id in groups)
+
+    @writes
+    async def create_group(self, connection: AsyncConnection, name: str) -> Group:
+        if await _one(connection, select(GroupRow).where(col(GroupRow.name) == name)):
+            raise NameTaken("another group has this name")
+        moment = now()
+        created = await connection.execute(insert(GroupRow).values(name=name, created_at=moment))
+        return Group(created.lastrowid, name, 0, moment)
+
+    @writes
+    async def add_members(
+        self, connection: AsyncConnection, group_id: int, members: Collection[str]
+    ) -> Group:
+        this = select(col(GroupRow.id)).where(col(GroupRow.id) == group_id)
+        await connection.execute(this.with_for_update())
+        group = await _group(connection, group_id)
+        if group is None:
+            raise NotFound("no such group")
+        here = select(col(MemberRow.member)).where(col(MemberRow.group_id) == group_id)
+        already = {row.member for row in await found(connection, here, col(MemberRow.member), members)}
+        new = [{"group_id": group_id, "member": member} for member in sorted(set(members) - already)]
+        if new:
+            await connection.execute(insert(MemberRow), new)
+        return replace(group, size=group.size + len(new))
+
+
+async def _group(connection: AsyncConnection, group_id: int) -> Group | None:
+    row = await _one(connection, _GROUPS.where(col(GroupRow.id) == group_id))
+    return None if row is None else _plain(row, Group)
+
+
+async def _one(connection: AsyncConnection, rows: Rows) -> AnyRow | None:
+    return (await connection.execute(rows)).one_or_none()
+
+
+async def _page(connection: AsyncConnection, rows: Rows, first: int, kind: type[T]) -> Page[T]:
+    """The first of the rows, and whether there are more."""
+    page = (await connection.execute(rows.limit(first + 1))).all()
+    return Page([_plain(row, kind) for row in page[:first]], more=len(page) > first)
+
+
+def _plain(row: AnyRow, kind: type[T]) -> T:
+    return msgspec.convert(row, kind, from_attributes=True)
+
+
+def _by(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    lists = defaultdict[str, list[T]](list)
+    for key, value in pairs:
+        lists[key].append(value)
+    return dict(lists)
+
+
+def _exact(amount: Decimal) -> Decimal:
+    try:
+        return exact(amount)
+    except ValueError as error:
+        raise NotExact(str(error)) from None

@@ -1,0 +1,537 @@
+"""Everyprint's customers, balances and our own groups: exact, each once, and the same on both databases."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import SQLModel
+
+from adapters.deadline import deadline
+from adapters.errors import TimedOut, Unavailable
+from adapters.storage.client import SchemaState, Storage, open_storage
+from adapters.storage.everyprint import (
+    Balance,
+    BelowZero,
+    Customer,
+    Everyprint,
+    Gender,
+    Group,
+    KeyReused,
+    NameTaken,
+    NotExact,
+    NotFound,
+)
+from adapters.storage.links import Key
+from adapters.storage.migrations.run import config
+from tests.services import Mariadb
+
+TABLES = {
+    "customer",
+    "balance",
+    "balance_entry",
+    "customer_group",
+    "customer_group_member",
+    "identity_link",
+}
+
+
+@pytest.fixture
+async def storage(database_url: str) -> AsyncIterator[Storage]:
+    async with open_storage(database_url) as opened:
+        await opened.migrate()
+        yield opened
+
+
+@pytest.fixture
+def everyprint(storage: Storage) -> Everyprint:
+    return storage.everyprint
+
+
+@pytest.fixture
+async def on_mariadb(mariadb_url: str) -> AsyncIterator[Storage]:
+    async with open_storage(mariadb_url) as opened:
+        await opened.migrate()
+        yield opened
+
+
+async def rich(everyprint: Everyprint, amount: str) -> str:
+    """The messenger id of a customer with so much."""
+    await everyprint.save_customer("58918EJS", "lil kim")
+    await everyprint.add_entry("58918EJS", Decimal(amount), "paid", "first")
+    return "58918EJS"
+
+
+async def amount_of(everyprint: Everyprint, messenger_id: str) -> Decimal:
+    return (await everyprint.balances([messenger_id]))[messenger_id].amount
+
+
+async def ledger_of(everyprint: Everyprint, messenger_id: str) -> list[Decimal]:
+    page = await everyprint.entries(messenger_id, 1000)
+    assert not page.more
+    return [entry.amount for entry in page.rows]
+
+
+@contextmanager
+def hanging(server: Mariadb) -> Iterator[None]:
+    os.kill(server.pid, signal.SIGSTOP)
+    os.waitpid(server.pid, os.WUNTRACED)  # a moment later it hangs
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+async def run(storage: Storage, statement: str) -> None:
+    """The statement, on the database itself."""
+    async with storage._engine.begin() as connection:
+        await connection.execute(text(statement))
+
+
+# Customers
+
+
+async def test_a_customer_comes_back_as_saved(everyprint: Everyprint) -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    saved = await everyprint.save_customer(
+        "58918EJS",
+        "Núñez 🎁",
+        first_name="Zoë",
+        gender=Gender.FEMALE,
+        phone_e164="+593999999999",
+        email="Zoe@Example.com",
+    )
+
+    assert await everyprint.customers(["58918EJS"]) == {"58918EJS": saved}
+    assert before <= saved.created_at == saved.updated_at <= datetime.now(UTC)
+    assert saved == Customer(
+        "58918EJS",
+        "Núñez 🎁",
+        "Zoë",
+        Gender.FEMALE,
+        "+593999999999",
+        "zoe@example.com",
+        saved.created_at,
+        saved.updated_at,
+    )
+
+
+async def test_a_new_customer_has_a_balance_of_zero_in_francs(everyprint: Everyprint) -> None:
+    saved = await everyprint.save_customer("58918EJS", "lil kim")
+
+    assert await everyprint.balances(["58918EJS", "nobody"]) == {
+        "58918EJS": Balance("58918EJS", Decimal("0"), "XOF", saved.created_at)
+    }
+
+
+async def test_all_but_id_and_last_name_may_be_unknown(everyprint: Everyprint) -> None:
+    saved = await everyprint.save_customer("1", "lil kim", first_name="", phone_e164="", email="")
+
+    assert (saved.first_name, saved.gender, saved.phone_e164, saved.email) == (None, None, None, None)
+    assert await everyprint.customers_by_phone([""]) == await everyprint.customers_by_email([""]) == {}
+
+
+async def test_saving_again_updates_what_is_said(everyprint: Everyprint) -> None:
+    first = await everyprint.save_customer("1", "Kim", gender=Gender.MALE, phone_e164="+15550001")
+    await everyprint.add_entry("1", Decimal(5), "paid", "key")
+    again = await everyprint.save_customer("1", "Kimberly", gender=Gender.FEMALE)
+
+    assert (again.last_name, again.gender, again.phone_e164) == ("Kimberly", Gender.FEMALE, "+15550001")
+    assert again.created_at == first.created_at <= again.updated_at
+    assert await amount_of(everyprint, "1") == 5
+
+
+async def test_customers_saved_at_once_are_saved_once(everyprint: Everyprint) -> None:
+    saves = (everyprint.save_customer(f"id{n % 3}", f"name {n}") for n in range(30))
+    saved = await asyncio.gather(*saves)
+
+    assert len(saved) == 30
+    page = await everyprint.all_customers(10)
+    assert [customer.messenger_id for customer in page.rows] == ["id0", "id1", "id2"]
+
+
+async def test_ids_that_differ_in_case_or_accents_are_different_customers(everyprint: Everyprint) -> None:
+    for id in ("abc", "ABC", "äbc"):
+        await everyprint.save_customer(id, id)
+
+    found = await everyprint.customers(["abc", "ABC", "Abc", "äbc"])
+    assert {id: customer.last_name for id, customer in found.items()} == {
+        "abc": "abc",
+        "ABC": "ABC",
+        "äbc": "äbc",
+    }
+
+
+async def test_a_phone_or_an_email_finds_all_who_have_it(everyprint: Everyprint) -> None:
+    one = await everyprint.save_customer("1", "A", phone_e164="+15550001", email="a@x.com")
+    two = await everyprint.save_customer("2", "B", phone_e164="+15550001", email="A@X.COM")
+    three = await everyprint.save_customer("3", "C", phone_e164="+15550003", email="á@x.com")
+
+    by_phone = await everyprint.customers_by_phone(["+15550001", "+15550003", "+1"])
+    by_email = await everyprint.customers_by_email(["A@x.com", "á@x.com", "nobody@x.com"])
+    assert by_phone == {"+15550001": [one, two], "+15550003": [three]}
+    assert by_email == {"a@x.com": [one, two], "á@x.com": [three]}
+
+
+async def test_all_customers_come_page_by_page_while_more_are_added(everyprint: Everyprint) -> None:
+    for id in ("d", "B", "a"):
+        await everyprint.save_customer(id, "x")
+    first = await everyprint.all_customers(2)
+    await everyprint.save_customer("A", "before where we are")
+    await everyprint.save_customer("c", "after where we are")
+    rest = await everyprint.all_customers(2, first.rows[-1].messenger_id)
+
+    assert ([customer.messenger_id for customer in first.rows], first.more) == (["B", "a"], True)
+    assert ([customer.messenger_id for customer in rest.rows], rest.more) == (["c", "d"], False)
+
+
+async def test_a_batch_may_be_larger_than_a_statement_can_be(everyprint: Everyprint) -> None:
+    await everyprint.save_customer("40000", "last")
+
+    assert list(await everyprint.customers([str(n) for n in range(40_001)])) == ["40000"]
+    assert await everyprint.customers([]) == {}
+
+
+# Balances
+
+
+EXACT = {
+    ("0.1", "0.2"): "0.3",
+    ("5000",): "5000",
+    ("12345678901234567890", "0.000001"): "12345678901234567890.000001",
+    ("99999999999999999999.999999", "-99999999999999999999.999998"): "0.000001",
+    ("1E+3", "-0.0"): "1000",
+    ("2.50", "-2.5"): "0",
+}
+
+
+async def test_amounts_are_exact(everyprint: Everyprint) -> None:
+    for id, (amounts, sum) in enumerate(EXACT.items()):
+        await everyprint.save_customer(str(id), "x")
+        for amount in amounts:
+            answer = await everyprint.add_entry(str(id), Decimal(amount), "reason", amount)
+
+        assert str(answer.amount) == sum
+        assert await everyprint.balances([str(id)]) == {str(id): answer}
+        assert await ledger_of(everyprint, str(id)) == [Decimal(amount) for amount in reversed(amounts)]
+
+
+async def test_an_amount_that_would_be_rounded_is_refused(everyprint: Everyprint) -> None:
+    await everyprint.save_customer("1", "x")
+    for amount in ("0.0000001", "1E+20", "1E+999999", "1E-999999", "NaN", "sNaN", "Infinity"):
+        with pytest.raises(NotExact):
+            await everyprint.add_entry("1", Decimal(amount), "reason", "key")
+
+    assert await ledger_of(everyprint, "1") == []
+
+
+async def test_a_balance_that_would_not_fit_is_refused(everyprint: Everyprint) -> None:
+    rich_one = await rich(everyprint, "99999999999999999999.999999")
+    with pytest.raises(NotExact):
+        await everyprint.add_entry(rich_one, Decimal("0.000001"), "paid", "second")
+
+    assert await amount_of(everyprint, rich_one) == Decimal("99999999999999999999.999999")
+
+
+async def test_a_balance_is_never_below_zero(everyprint: Everyprint) -> None:
+    customer = await rich(everyprint, "10")
+    with pytest.raises(BelowZero):
+        await everyprint.add_entry(customer, Decimal("-10.000001"), "printed", "second")
+
+    assert (await everyprint.add_entry(customer, Decimal(-10), "printed", "second")).amount == 0
+    assert await ledger_of(everyprint, customer) == [-10, 10]
+
+
+async def test_the_database_itself_refuses_a_balance_below_zero(storage: Storage) -> None:
+    customer = await rich(storage.everyprint, "10")
+    with pytest.raises(DBAPIError, match="ck_balance_amount"):
+        await run(storage, "UPDATE balance SET amount = '-0.5'")
+
+    assert await amount_of(storage.everyprint, customer) == 10
+
+
+async def test_a_key_that_comes_again_gets_the_first_answer(everyprint: Everyprint) -> None:
+    customer = await rich(everyprint, "10")
+    first = await everyprint.add_entry(customer, Decimal("-2.5"), "printed", "key")
+    await everyprint.add_entry(customer, Decimal("-7.5"), "printed", "Key")
+
+    assert await everyprint.add_entry(customer, Decimal("-2.50"), "printed", "key") == first
+    assert await amount_of(everyprint, customer) == 0
+
+
+async def test_a_key_that_comes_with_something_else_is_refused(everyprint: Everyprint) -> None:
+    customer = await rich(everyprint, "10")
+    await everyprint.add_entry(customer, Decimal(-2), "printed", "key")
+    for amount, reason in (("-3", "printed"), ("-2", "Printed"), ("-2", "printed 🎁")):
+        with pytest.raises(KeyReused):
+            await everyprint.add_entry(customer, Decimal(amount), reason, "key")
+
+    assert await amount_of(everyprint, customer) == 8
+
+
+async def test_what_was_refused_leaves_the_key_free(everyprint: Everyprint) -> None:
+    customer = await rich(everyprint, "10")
+    with pytest.raises(BelowZero):
+        await everyprint.add_entry(customer, Decimal(-11), "printed", "key")
+
+    assert (await everyprint.add_entry(customer, Decimal(-9), "printed", "key")).amount == 1
+
+
+async def test_customers_may_use_the_same_key(everyprint: Everyprint) -> None:
+    for id in ("1", "2"):
+        await everyprint.save_customer(id, "x")
+        await everyprint.add_entry(id, Decimal(int(id)), "paid", "key")
+
+    assert [await amount_of(everyprint, id) for id in ("1", "2")] == [1, 2]
+
+
+async def test_nobody_has_no_balance_to_add_to(everyprint: Everyprint) -> None:
+    with pytest.raises(NotFound):
+        await everyprint.add_entry("nobody", Decimal(1), "paid", "key")
+
+
+async def test_the_ledger_comes_page_by_page_newest_first(everyprint: Everyprint) -> None:
+    customer = await rich(everyprint, "1")
+    for amount in (2, 3):
+        await everyprint.add_entry(customer, Decimal(amount), f"reason {amount} é", str(amount))
+    first = await everyprint.entries(customer, 2)
+    await everyprint.add_entry(customer, Decimal(4), "newer", "4")
+    rest = await everyprint.entries(customer, 2, first.rows[-1].id)
+
+    assert [(entry.amount, entry.reason) for entry in first.rows] == [
+        (Decimal(3), "reason 3 é"),
+        (Decimal(2), "reason 2 é"),
+    ]
+    assert [entry.reason for entry in rest.rows] == ["paid"]
+    assert (first.more, rest.more) == (True, False)
+
+
+async def test_no_update_is_lost_among_fifty_writers(everyprint: Everyprint) -> None:
+    customer = await rich(everyprint, "0.1")
+    writers = (everyprint.add_entry(customer, Decimal("0.1"), "paid", str(n)) for n in range(50))
+    answers = await asyncio.gather(*writers)
+
+    steps = [Decimal(n) / 10 for n in range(2, 52)]
+    assert sorted(answer.amount for answer in answers) == steps
+    assert await amount_of(everyprint, customer) == sum(await ledger_of(everyprint, customer)) == steps[-1]
+
+
+async def test_fifty_writers_cannot_spend_more_than_there_is(everyprint: Everyprint) -> None:
+    customer = await rich(everyprint, "10")
+    writers = (everyprint.add_entry(customer, Decimal("-0.7"), "printed", str(n)) for n in range(50))
+    answers = await asyncio.gather(*writers, return_exceptions=True)
+
+    refused = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert [type(refusal) for refusal in refused] == [BelowZero] * 36
+    assert await amount_of(everyprint, customer) == sum(await ledger_of(everyprint, customer))
+    assert await amount_of(everyprint, customer) == Decimal("0.2")
+
+
+async def test_fifty_writers_with_one_key_count_once(everyprint: Everyprint) -> None:
+    customer = await rich(everyprint, "1")
+    writers = (everyprint.add_entry(customer, Decimal(5), "paid", "key") for _ in range(50))
+    first, *others = await asyncio.gather(*writers)
+
+    assert others == [first] * 49
+    assert await ledger_of(everyprint, customer) == [5, 1]
+
+
+# Groups
+
+
+async def test_a_group_comes_back_as_created(everyprint: Everyprint) -> None:
+    group = await everyprint.create_group("Fête 🎉")
+
+    assert group == Group(group.id, "Fête 🎉", 0, group.created_at)
+    assert await everyprint.group(group.id) == group
+    assert await everyprint.group(group.id + 1) is None
+    assert await everyprint.groups() == [group]
+
+
+async def test_a_name_is_one_groups_also_at_once(everyprint: Everyprint) -> None:
+    answers = await asyncio.gather(
+        *(everyprint.create_group(name) for name in ["VIP", "vip", "VIP", "Víp", "VIP"]),
+        return_exceptions=True,
+    )
+
+    assert [type(answer) for answer in answers].count(NameTaken) == 2
+    assert sorted(group.name for group in await everyprint.groups()) == ["VIP", "Víp", "vip"]
+
+
+async def test_members_count_once_also_at_once(everyprint: Everyprint) -> None:
+    group = await everyprint.create_group("VIP")
+    crowds = (everyprint.add_members(group.id, ["b", "a", "b", f"n{n}"]) for n in range(20))
+    answers = await asyncio.gather(*crowds)
+
+    assert sorted(answer.size for answer in answers) == list(range(3, 23))
+    assert [found.size for found in await everyprint.groups()] == [22]
+    assert (await everyprint.add_members(group.id, ["a", "b"])).size == 22
+
+
+async def test_members_come_page_by_page_in_their_order(everyprint: Everyprint) -> None:
+    group = await everyprint.create_group("VIP")
+    await everyprint.add_members(group.id, ["c", "B", "a", "é"])
+    first = await everyprint.members(group.id, 2)
+    rest = await everyprint.members(group.id, 2, first.rows[-1])
+
+    assert (first.rows, first.more) == (["B", "a"], True)
+    assert (rest.rows, rest.more) == (["c", "é"], False)
+
+
+async def test_a_person_knows_the_groups(everyprint: Everyprint) -> None:
+    one, two, _ = [await everyprint.create_group(name) for name in ("one", "two", "three")]
+    one = await everyprint.add_members(one.id, ["ana", "bea"])
+    two = await everyprint.add_members(two.id, ["ana"])
+
+    assert await everyprint.groups_of(["ana", "bea", "Ana"]) == {"ana": [one, two], "bea": [one]}
+
+
+async def test_no_group_has_no_members(everyprint: Everyprint) -> None:
+    with pytest.raises(NotFound):
+        await everyprint.add_members(7, ["ana"])
+
+    assert (await everyprint.members(7, 10)).rows == []
+
+
+# Callers who leave, and databases that do
+
+
+async def test_two_hundred_callers_who_leave_keep_no_connection(storage: Storage) -> None:
+    everyprint = storage.everyprint
+    customer = await rich(everyprint, "1000")
+    for turns in range(0, 100, 20):
+        entries = (everyprint.add_entry(customer, Decimal(-1), "x", f"{turns}.{n}") for n in range(15))
+        links = (
+            storage.links.link([Key("poster", "1"), Key("poster", f"{turns + n}")]) for n in range(2, 12)
+        )
+        questions = [*entries, *links, *(everyprint.balances([customer]) for _ in range(15))]
+        callers = [asyncio.create_task(question) for question in questions]
+        await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for caller in callers:
+            caller.cancel()
+        answers = await asyncio.gather(*callers, return_exceptions=True)
+        assert not [answer for answer in answers if isinstance(answer, Exception)]
+
+    assert storage._engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    await asyncio.gather(*(everyprint.balances([customer]) for _ in range(20)))
+    assert await amount_of(everyprint, customer) == sum(await ledger_of(everyprint, customer))
+
+
+async def test_writers_who_leave_take_no_lock_with_them(everyprint: Everyprint) -> None:
+    customer = await rich(everyprint, "1000")
+    left: list[object] = []
+    for turns in range(30):
+        key = str(turns)
+        writer = asyncio.create_task(everyprint.add_entry(customer, Decimal(-1), "printed", key))
+        await asyncio.sleep(turns / 5000)
+        writer.cancel()
+        # Kept, as a log or the cycle that a traceback is keeps it: with all that it holds.
+        left += await asyncio.gather(writer, return_exceptions=True)
+        await everyprint.add_entry(customer, Decimal(-1), "printed", key)
+
+    assert await amount_of(everyprint, customer) == 970
+    assert asyncio.CancelledError in map(type, left)
+
+
+async def test_the_deadline_of_the_request_is_ours(everyprint: Everyprint) -> None:
+    with deadline(0), pytest.raises(TimedOut):
+        await everyprint.groups()
+
+    assert await everyprint.groups() == []
+
+
+async def test_a_database_lost_in_the_middle_loses_and_repeats_nothing(
+    on_mariadb: Storage, mariadb_server: Mariadb
+) -> None:
+    everyprint = on_mariadb.everyprint
+    customer = await rich(everyprint, "1")
+
+    def write() -> list[asyncio.Task[Balance]]:
+        entries = (everyprint.add_entry(customer, Decimal(1), "paid", str(n)) for n in range(100))
+        return [asyncio.create_task(entry) for entry in entries]
+
+    writers = write()
+    await asyncio.wait(writers, return_when=asyncio.FIRST_COMPLETED)
+    mariadb_server.stop()
+    answers = await asyncio.gather(*writers, return_exceptions=True)
+    lost = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert lost
+    assert all(isinstance(error, Unavailable) for error in lost)
+    with pytest.raises(Unavailable):
+        await everyprint.balances([customer])
+
+    mariadb_server.start()
+    await asyncio.gather(*write())
+    assert await ledger_of(everyprint, customer) == [1] * 101
+    assert await amount_of(everyprint, customer) == 101
+
+
+async def test_a_database_that_hangs_is_given_up_in_time(
+    on_mariadb: Storage, mariadb_server: Mariadb
+) -> None:
+    everyprint = on_mariadb.everyprint
+    customer = await rich(everyprint, "1")
+    started = time.perf_counter()
+    with hanging(mariadb_server):
+        answers = await asyncio.gather(
+            everyprint.balances([customer]),
+            everyprint.add_entry(customer, Decimal(1), "paid", "key"),
+            on_mariadb.links.unlink(Key("poster", "1")),
+            return_exceptions=True,
+        )
+
+    assert [type(answer) for answer in answers] == [TimedOut] * 3
+    assert time.perf_counter() - started < 3
+    assert (await everyprint.add_entry(customer, Decimal(1), "paid", "key")).amount == 2
+
+
+# The schema
+
+
+async def test_a_database_without_tables_is_unavailable(database_url: str) -> None:
+    async with open_storage(database_url) as storage:
+        with pytest.raises(Unavailable):
+            await storage.everyprint.save_customer("1", "x")
+
+
+async def test_the_migrated_tables_are_those_we_ask(storage: Storage) -> None:
+    def ours(_: object, name: str | None, kind: str, *__: object) -> bool:
+        return kind != "table" or name in TABLES
+
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"include_object": ours})
+        return list(compare_metadata(context, SQLModel.metadata))
+
+    async with storage._engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+        names = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
+        assert names >= TABLES
+
+
+async def test_our_tables_can_be_taken_back_and_made_again(storage: Storage) -> None:
+    def downgrade(connection: Connection) -> None:
+        steps = config()
+        steps.attributes["connection"] = connection
+        command.downgrade(steps, "0001")
+
+    async with storage._engine.begin() as connection:
+        await connection.run_sync(downgrade)
+        names = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
+        assert not names & TABLES
+
+    await storage.migrate()
+    assert await storage.schema_state() is SchemaState.CURRENT
+    await rich(storage.everyprint, "1")
