@@ -406,7 +406,9 @@ class _People:
         lead, tests, size = await self._plan()
         if tests and size > self._window and not (self._readings and await self._rarity() <= RARE):
             return None
-        rows, person = lead.after(self._after).where(*tests), lead.rows.c.person
+        # A count leaves out those without a person; MySQL takes three times as long if told so.
+        person = lead.rows.c.person
+        rows = select(person).where(*lead.holds, *tests)
         if tests and size > self._window:
             rows, person = await self._through_the_index(self._after)
         return await self._connection.scalar(rows.with_only_columns(func.count(distinct(person))))
