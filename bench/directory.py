@@ -89,7 +89,7 @@ class Kind(StrEnum):
 
 
 def people(count: int, source: str) -> Iterator[Entry]:
-    draw = Random(source)  # noqa: S311
+    draw = Random(source)
     for number in range(count):
         first = draw.choice(FIRST)
         syllables = "".join(draw.choice(SYLLABLES) for _ in range(draw.randint(2, 4))).title()

@@ -8,6 +8,12 @@ from adapters.errors import SourceError
 from adapters.storage.client import SchemaState
 from gateway.keys import ADAPTERS
 
+STATES = {
+    SchemaState.CURRENT: "ok",
+    SchemaState.OLD: "Its schema is old: run `switchboard migrate` with this version.",
+    SchemaState.NEWER: "Its schema is newer than this version: install the one that migrated it.",
+}
+
 
 async def live(_: web.Request) -> web.Response:
     return _answer(200, {"status": "live"})
@@ -27,9 +33,7 @@ async def _database(adapters: Adapters) -> str:
         state = await adapters.storage.schema_state()
     except SourceError as error:
         return str(error)
-    if state is SchemaState.CURRENT:
-        return "ok"
-    return f"Its schema is {state}: run `switchboard migrate` with this version."
+    return STATES[state]
 
 
 def _answer(status: int, body: dict[str, object]) -> web.Response:

@@ -19,7 +19,7 @@ from adapters import RESTS
 from adapters.errors import SourceError
 from adapters.lines import Lines, open_lines
 from adapters.storage.client import SchemaState, open_storage
-from gateway import logs, workers
+from gateway import explorer, logs, workers
 from gateway.app import create_app
 from gateway.banner import banner
 from gateway.graph import Graph
@@ -72,6 +72,8 @@ async def serve(settings: Settings) -> None:
     with listening(settings) as listener:
         await prepare_database(settings)
         async with open_lines(RESTS, settings.sources, settings.sandbox, embedded=settings.embedded) as lines:
+            if reason := explorer.missing():
+                log.warning("the explorer is not built", reason=reason)
             print(banner(settings, lines, listener), flush=True)
             if settings.workers == 1:
                 await serve_on(listener, settings, lines, stop)

@@ -74,8 +74,10 @@ class View(GraphQLView[Context, None]):
             return _refusal(413, f"The request is too large: {error.text}.")
 
     async def close_sockets(self, _: web.Application) -> None:
-        for socket in set(self._sockets):
-            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"Switchboard is stopping")
+        """All at once: a peer that does not answer must not keep the others waiting."""
+        why = b"Switchboard is stopping"
+        sockets = set(self._sockets)
+        await asyncio.gather(*(one.close(code=WSCloseCode.GOING_AWAY, message=why) for one in sockets))
 
     # -- what came in
 

@@ -87,6 +87,8 @@ async def test_a_source_added_as_it_says_there_works(copy: Path, monkeypatch: py
     }
     assert re.search(r"helpdesk +sandbox +http://127.0.0.1:\d+\n", served.banner)
     assert ended.code == 0
+    # The copy holds what git holds, and so no built page: the log says why, and the rest works.
+    assert '"event":"the explorer is not built","reason":"It was never built here."' in ended.err
 
 
 def test_what_was_added_passes_its_test_and_every_check(copy: Path) -> None:

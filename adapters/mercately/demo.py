@@ -130,7 +130,7 @@ def templates() -> tuple[Template, ...]:
 
 
 def _random(what: str) -> Random:
-    return Random(f"mercately {what}")  # noqa: S311 - demo data, not secrets
+    return Random(f"mercately {what}")
 
 
 def _tag_id(random: Random, row: int) -> str:

@@ -71,7 +71,7 @@ IN_A_GROUP = sum(SIZES)
 @lru_cache(maxsize=4)
 def clients(people: tuple[Person, ...] = ()) -> tuple[Client, ...]:
     """The people first, then others, all in the order of their ids."""
-    random = Random("poster clients")  # noqa: S311 - demo data, not secrets
+    random = Random("poster clients")
     group_ids = [group.id for group, size in zip(GROUPS, SIZES, strict=True) for _ in range(size)]
     rows = []
     for n in range(max(CLIENTS, len(people))):

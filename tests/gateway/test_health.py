@@ -1,5 +1,8 @@
 """Is the process alive, is it ready, and which part is not."""
 
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
 from gateway.server import migrate
 from gateway.settings import load
 from tests.gateways import Gateway, gateway_on
@@ -52,4 +55,19 @@ async def test_a_server_that_started_without_its_database_says_what_that_lacks_w
             assert ready.status == 503
             assert (await ready.json())["parts"] == {
                 "database": "Its schema is old: run `switchboard migrate` with this version."
+            }
+
+
+async def test_a_schema_of_a_newer_version_is_not_for_this_one_to_migrate(mariadb_url: str) -> None:
+    settings = load(database_url=mariadb_url)
+    await migrate(settings)
+    async with gateway_on(settings) as gateway:
+        engine = create_async_engine(mariadb_url)
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE alembic_version SET version_num = 'tomorrow'"))
+        await engine.dispose()
+        async with gateway.session.get(f"{gateway.url}/health/ready") as ready:
+            assert ready.status == 503
+            assert (await ready.json())["parts"] == {
+                "database": "Its schema is newer than this version: install the one that migrated it."
             }
