@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from adapters.storage.database import PATIENCE, Database, border
 from adapters.storage.directory import Directory
 from adapters.storage.everyprint import Everyprint
-from adapters.storage.links import Links
 from adapters.storage.migrations import REVISIONS
 
 
@@ -35,7 +34,6 @@ class Storage:
         self._engine = engine
         database = Database(engine)
         self.everyprint = Everyprint(database)
-        self.links = Links(database)
         self.directory = Directory(database)
 
     @property
