@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from adapters.storage.database import PATIENCE, Database, border
 from adapters.storage.directory import Directory
 from adapters.storage.everyprint import Everyprint
+from adapters.storage.links import Links
 from adapters.storage.migrations import REVISIONS
 
 
@@ -28,12 +29,13 @@ class SchemaState(StrEnum):
 
 
 class Storage:
-    name = "storage"
+    name = "everyprint"
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         database = Database(engine)
         self.everyprint = Everyprint(database)
+        self.links = Links(database)
         self.directory = Directory(database)
 
     @property

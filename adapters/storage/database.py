@@ -1,26 +1,31 @@
 """The database: a question is one transaction, within our patience, and its errors end at our border."""
 
 import asyncio
+import sqlite3
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import wraps
+from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Row, Select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import Mapped
+from sqlmodel import col
 
 from adapters import deadline
 from adapters.errors import TimedOut, Unavailable
+from adapters.storage.tables import IdentityLockRow
 
 PATIENCE = 2.0
 """Seconds for a connection, a ping or a question: aiomysql itself would wait for ever."""
+PATIENCE_IN_TURN = 10.0
+"""Seconds for the writers before us; each of them has patience of their own."""
 ATTEMPTS = 10
 DEADLOCK = 1213
-ALONE = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"
-"""Only for the transaction that it begins. The engine's own option loses connections when callers leave."""
 BATCH = 1000
 """So many keys go into one statement: databases bound its length, and SQLite its variables."""
 
@@ -30,9 +35,11 @@ K = TypeVar("K")
 AnyRow = Row[*tuple[Any, ...]]
 Rows = Select[*tuple[Any, ...]]
 
+_IDENTITY_LOCK = select(col(IdentityLockRow.id)).with_for_update()
+
 
 @contextmanager
-def border(source: str = "storage") -> Iterator[None]:
+def border(source: str = "everyprint") -> Iterator[None]:
     """Where the driver's exceptions end."""
     try:
         yield
@@ -49,10 +56,12 @@ class Database:
         # SQLite has one writer at a time, and lets those who wait for it sleep longer than it needs.
         self.has_one_writer = engine.dialect.name == "sqlite"
         self.turns = asyncio.Lock() if self.has_one_writer else nullcontext()
+        # Whoever waits for the lock keeps a connection from the others meanwhile: so of us one does.
+        self.identity_turns = self.turns if self.has_one_writer else asyncio.Lock()
 
 
 class Questions:
-    """Methods marked as `reads`, `writes` or `writes_alone` are transactions and get its connection first."""
+    """Methods marked `reads`, `writes` or `writes_identity` are transactions and get its connection first."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -74,25 +83,33 @@ def reads(method: Method[Q, P, T]) -> Question[Q, P, T]:
 
 def writes(method: Method[Q, P, T]) -> Question[Q, P, T]:
     """Begins again when another transaction was faster: so what it does besides writing has to bear that."""
-    return _writes(method, alone=False)
+    return _writes(method, identity=False)
 
 
-def writes_alone(method: Method[Q, P, T]) -> Question[Q, P, T]:
-    """Writes as if nobody else did: for what follows from rows that are not there, and cannot be locked."""
-    return _writes(method, alone=True)
+def writes_identity(method: Method[Q, P, T]) -> Question[Q, P, T]:
+    """Writes what says who is who: of all processes one at a time, and each sees what the others did."""
+    return _writes(method, identity=True)
 
 
-def _writes(method: Method[Q, P, T], *, alone: bool) -> Question[Q, P, T]:
+def _writes(method: Method[Q, P, T], *, identity: bool) -> Question[Q, P, T]:
     @wraps(method)
     async def ask(self: Q, /, *args: P.args, **kwargs: P.kwargs) -> T:
         database = self._database
-        async with _in_time():
+        turns = database.identity_turns if identity else database.turns
+        async with _in_time() as patience:
+            last_turn = _end(PATIENCE_IN_TURN)
             for attempts_left in reversed(range(ATTEMPTS)):
                 try:
-                    async with database.turns, database.writes.begin() as connection:
-                        if alone and not database.has_one_writer:
-                            await connection.exec_driver_sql(ALONE)
-                        return await method(self, connection, *args, **kwargs)
+                    patience.reschedule(last_turn)
+                    async with turns:
+                        if not database.has_one_writer:  # whose turn comes only as the transaction begins
+                            patience.reschedule(_end(PATIENCE))
+                        async with database.writes.begin() as connection:
+                            if identity:
+                                patience.reschedule(last_turn)
+                                await connection.execute(_IDENTITY_LOCK)
+                            patience.reschedule(_end(PATIENCE))
+                            return await method(self, connection, *args, **kwargs)
                 except DBAPIError as error:
                     if not attempts_left or not _was_too_late(error):
                         raise
@@ -102,25 +119,56 @@ def _writes(method: Method[Q, P, T], *, alone: bool) -> Question[Q, P, T]:
 
 
 def _was_too_late(error: DBAPIError) -> bool:
-    """Did somebody else write the same row first, or did we lock each other out?"""
-    return isinstance(error, IntegrityError) or getattr(error.orig, "args", ())[:1] == (DEADLOCK,)
+    """Did somebody else write the same row first, lock us out, or did SQLite wait for its turn too long?"""
+    code = getattr(error.orig, "sqlite_errorcode", None) or (*getattr(error.orig, "args", ()), None)[0]
+    return isinstance(error, IntegrityError) or code in (DEADLOCK, sqlite3.SQLITE_BUSY)
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
-    end = asyncio.get_running_loop().time() + PATIENCE
+async def _in_time() -> AsyncIterator[asyncio.Timeout]:
     with border():
-        async with asyncio.timeout_at(min(end, deadline.current() or end)):
-            yield
+        async with asyncio.timeout_at(_end(PATIENCE)) as patience:
+            yield patience
+
+
+def _end(seconds: float) -> float:
+    end = asyncio.get_running_loop().time() + seconds
+    return min(end, deadline.current() or end)
+
+
+def is_mysql(connection: AsyncConnection) -> bool:
+    return connection.dialect.name == "mysql"
+
+
+def batches(items: Iterable[T], size: int = BATCH) -> Iterator[tuple[T, ...]]:
+    rest = iter(items)
+    while some := tuple(islice(rest, size)):
+        yield some
 
 
 async def found(
     connection: AsyncConnection, rows: Rows, column: Mapped[K], keys: Iterable[K]
 ) -> list[AnyRow]:
     """The rows whose column holds one of the keys."""
-    asked = list(dict.fromkeys(keys))
     answers: list[AnyRow] = []
-    for start in range(0, len(asked), BATCH):
-        some = rows.where(column.in_(asked[start : start + BATCH]))
-        answers += await connection.execute(some)
+    for some in batches(dict.fromkeys(keys)):
+        answers += await connection.execute(rows.where(column.in_(some)))
     return answers
+
+
+async def found_by_key(
+    connection: AsyncConnection,
+    rows: Rows,
+    source: Mapped[str],
+    column: Mapped[K],
+    keys: Iterable[tuple[str, K]],
+) -> list[AnyRow]:
+    """The rows whose two columns hold one of the keys."""
+    ids = defaultdict[str, list[K]](list)
+    for theirs, id in keys:
+        ids[theirs].append(id)
+    return [
+        row
+        for theirs, some in ids.items()
+        for row in await found(connection, rows.where(source == theirs), column, some)
+    ]

@@ -17,11 +17,14 @@ from typing import Generic, TypeVar
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import distinct, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
-from adapters.storage.database import AnyRow, Questions, Rows, found, reads, writes
+from adapters.storage import entries
+from adapters.storage.database import AnyRow, Questions, Rows, found, reads, writes, writes_identity
+from adapters.storage.identity import Key
+from adapters.storage.persons import persons_of
 from adapters.storage.tables import BalanceRow, CustomerRow, EntryRow, GroupRow, MemberRow, exact, now
 
 T = TypeVar("T")
@@ -63,6 +66,7 @@ class Group(msgspec.Struct, frozen=True):
     id: int
     name: str
     size: int
+    """Of its people each once, and none whom nobody knows any more."""
     created_at: datetime
 
 
@@ -91,7 +95,7 @@ class NameTaken(Refused): ...
 
 _CUSTOMERS = select(CustomerRow).order_by(col(CustomerRow.messenger_id))
 _GROUPS = (
-    select(GroupRow, func.count(col(MemberRow.member)).label("size"))
+    select(GroupRow, func.count(distinct(col(MemberRow.person))).label("size"))
     .outerjoin(MemberRow, col(MemberRow.group_id) == col(GroupRow.id))
     .group_by(col(GroupRow.id), col(GroupRow.name), col(GroupRow.created_at))
     .order_by(col(GroupRow.id))
@@ -135,7 +139,7 @@ class Everyprint(Questions):
             rows = rows.where(col(CustomerRow.messenger_id) > after)
         return await _page(connection, rows, first, Customer)
 
-    @writes
+    @writes_identity
     async def save_customer(
         self,
         connection: AsyncConnection,
@@ -164,7 +168,9 @@ class Everyprint(Questions):
             await connection.execute(insert(CustomerRow).values(customer))
             balance = {"messenger_id": messenger_id, "updated_at": moment}
             await connection.execute(insert(BalanceRow).values(balance))
-        return _plain((await connection.execute(_CUSTOMERS.where(this))).one(), Customer)
+        saved = _plain((await connection.execute(_CUSTOMERS.where(this))).one(), Customer)
+        await entries.write_entries(connection, [entry_of(saved)])
+        return saved
 
     # Balances
 
@@ -265,21 +271,37 @@ class Everyprint(Questions):
         created = await connection.execute(insert(GroupRow).values(name=name, created_at=moment))
         return Group(created.lastrowid, name, 0, moment)
 
-    @writes
-    async def add_members(
-        self, connection: AsyncConnection, group_id: int, members: Collection[str]
-    ) -> Group:
-        this = select(col(GroupRow.id)).where(col(GroupRow.id) == group_id)
-        await connection.execute(this.with_for_update())
+    @writes_identity
+    async def add_members(self, connection: AsyncConnection, group_id: int, keys: Collection[Key]) -> Group:
         group = await _group(connection, group_id)
         if group is None:
             raise NotFound("no such group")
         here = select(col(MemberRow.member)).where(col(MemberRow.group_id) == group_id)
+        members = {str(key): key for key in keys}
         already = {row.member for row in await found(connection, here, col(MemberRow.member), members)}
-        new = [{"group_id": group_id, "member": member} for member in sorted(set(members) - already)]
-        if new:
-            await connection.execute(insert(MemberRow), new)
-        return replace(group, size=group.size + len(new))
+        persons = await persons_of(connection, keys)
+        rows = [
+            {"group_id": group_id, "member": member, "person": persons.get(key)}
+            for member, key in members.items()
+            if member not in already
+        ]
+        if rows:
+            await connection.execute(insert(MemberRow), rows)
+        return await _group(connection, group_id) or group
+
+
+def entry_of(customer: Customer) -> entries.Entry:
+    """The customer as the directory has them."""
+    return entries.Entry(
+        source="everyprint",
+        key=customer.messenger_id,
+        first_name=customer.first_name,
+        last_name=customer.last_name,
+        phone=customer.phone_e164,
+        email=customer.email,
+        profile=msgspec.json.encode(customer),
+        as_of=int(now().timestamp() * 1000),
+    )
 
 
 async def _group(connection: AsyncConnection, group_id: int) -> Group | None:

@@ -1,4 +1,4 @@
-"""Tables: everyprint's customers and balances, our own groups, identity links; alike on every database.
+"""Tables: everyprint's, our own groups, identity links, the directory; alike on every database.
 
 Text compares by code point, as in SQLite: MySQL would take "a" for "A" and "é" for "e".
 """
@@ -7,7 +7,18 @@ from datetime import UTC, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, DateTime, Dialect, Index, Integer, String, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import BigInteger, SmallInteger, TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
@@ -15,6 +26,8 @@ from sqlmodel import Field, SQLModel
 ON_MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 DIGITS, PLACES = 26, 6
+LONGEST_NAME, LONGEST_EMAIL, LONGEST_PHONE, LONGEST_TAG = 255, 254, 32, 255
+LONGEST_WORDS = 4000
 _AMOUNTS = Context(prec=DIGITS, traps=[Inexact, InvalidOperation])
 _SMALLEST = Decimal(1).scaleb(-PLACES)
 
@@ -61,6 +74,19 @@ class Moment(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return value and value.replace(tzinfo=UTC)
+
+
+class Json(TypeDecorator[bytes]):
+    """JSON as msgspec has it, in bytes; stored as text, since aiomysql passes no bytes on."""
+
+    impl = Text().with_variant(mysql.LONGTEXT(), "mysql")
+    cache_ok = True
+
+    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else value.encode()
 
 
 def now() -> datetime:
@@ -131,15 +157,18 @@ class GroupRow(SQLModel, table=True):
 
 
 class MemberRow(SQLModel, table=True):
+    """The member is a key as text; the person is that of the key, as in the directory."""
+
     __tablename__ = "customer_group_member"
-    __table_args__ = (ON_MYSQL,)
+    __table_args__ = (Index("ix_customer_group_member_person", "group_id", "person"), ON_MYSQL)
 
     group_id: int = Field(sa_type=BigInteger, primary_key=True, foreign_key="customer_group.id")
     member: str = Field(primary_key=True, max_length=128, index=True)
+    person: str | None = Field(max_length=128)
 
 
 class LinkRow(SQLModel, table=True):
-    """All keys of one person say the same `person`, which means nothing else."""
+    """All keys of one person say the same `person`, which means nothing else; what is apart was unlinked."""
 
     __tablename__ = "identity_link"
     __table_args__ = (ON_MYSQL,)
@@ -147,3 +176,71 @@ class LinkRow(SQLModel, table=True):
     source: str = Field(primary_key=True, max_length=16)
     key: str = Field(primary_key=True, max_length=128)
     person: str = Field(max_length=32, index=True)
+    apart: bool
+
+
+class IdentityLockRow(SQLModel, table=True):
+    """The one row that every transaction holds which can change who is who."""
+
+    __tablename__ = "identity_lock"
+    __table_args__ = (ON_MYSQL,)
+
+    id: int = Field(primary_key=True)
+
+
+class DirectoryEntryRow(SQLModel, table=True):
+    __tablename__ = "directory_entry"
+    __table_args__ = (
+        UniqueConstraint("source", "key", name="uq_directory_entry_key"),
+        Index("ix_directory_entry_row", "source", "row_number"),
+        Index("ix_directory_entry_source", "source", "person"),
+        Index("ix_directory_entry_group", "source", "group_key", "person"),
+        Index("ix_directory_entry_seen", "source", "seen"),
+        ON_MYSQL,
+    )
+
+    # A number of our own, since full-text indexes know a row by its number.
+    id: int = Field(sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
+    source: str = Field(max_length=16)
+    key: str = Field(max_length=64)
+    row_number: int | None = Field(sa_type=BigInteger)
+    person: str | None = Field(max_length=128, index=True)
+    first_name: str | None = Field(max_length=LONGEST_NAME)
+    last_name: str | None = Field(max_length=LONGEST_NAME)
+    email: str | None = Field(max_length=LONGEST_EMAIL, index=True)
+    phone: str | None = Field(max_length=LONGEST_PHONE, index=True)
+    group_key: str | None = Field(max_length=64)
+    tags: bytes = Field(sa_type=Json)
+    profile: bytes = Field(sa_type=Json)
+    words: str = Field(max_length=LONGEST_WORDS)
+    seen: int
+    as_of: int = Field(sa_type=BigInteger)
+
+
+class DirectoryTagRow(SQLModel, table=True):
+    """The person is the entry's: so people with a tag are listed in their order."""
+
+    __tablename__ = "directory_tag"
+    __table_args__ = (Index("ix_directory_tag_tag", "tag", "person"), ON_MYSQL)
+
+    entry_id: int = Field(sa_type=BigInteger, primary_key=True)
+    tag: str = Field(primary_key=True, max_length=LONGEST_TAG)
+    person: str | None = Field(max_length=128)
+
+
+class DirectoryPassRow(SQLModel, table=True):
+    __tablename__ = "directory_pass"
+    __table_args__ = (ON_MYSQL,)
+
+    source: str = Field(primary_key=True, max_length=16)
+    number: int
+    next: int
+    started_at: int = Field(sa_type=BigInteger)
+    finished_at: int | None = Field(sa_type=BigInteger)
+    owner: str | None = Field(max_length=64)
+    leased_until: int | None = Field(sa_type=BigInteger)
+
+
+ENTRY: Table = SQLModel.metadata.tables["directory_entry"]
+TAG: Table = SQLModel.metadata.tables["directory_tag"]
+MEMBER: Table = SQLModel.metadata.tables["customer_group_member"]

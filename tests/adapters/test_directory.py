@@ -1,12 +1,12 @@
 """The directory mirrors, forgets, lists and finds, alike on both databases."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from msgspec.structs import replace
+from sqlalchemy import event, text
 
 from adapters.errors import Unavailable
 from adapters.storage.client import Storage, open_storage
@@ -15,15 +15,15 @@ from adapters.storage.directory import (
     Directory,
     Entry,
     Filter,
+    Pass,
+    PassLost,
     People,
-    folded,
-    grams,
-    readings,
-    words_of,
 )
-from adapters.storage.links import Key
+from adapters.storage.entries import words_of
+from adapters.storage.identity import Key
+from adapters.storage.search import folded, grams, readings
 
-MERCATELY, POSTER = "MERCATELY", "POSTER"
+EVERYPRINT, MERCATELY, POSTER = "everyprint", "mercately", "poster"
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def directory(storage: Storage) -> Directory:
 
 
 def entry(key: str, source: str = MERCATELY, **said: Any) -> Entry:
-    whole: dict[str, Any] = {"source": source, "key": key, "person": f"{source}:{key}", "as_of": 1}
+    whole: dict[str, Any] = {"source": source, "key": key, "as_of": 1}
     return Entry(**whole | said)
 
 
@@ -57,10 +57,17 @@ async def there(directory: Directory, ids: Iterable[str]) -> set[str]:
     return {key.id for key in await directory.entries(keys(*ids))}
 
 
-async def one_pass(directory: Directory, *entries: Entry, misses: int = 2) -> int:
-    current = await directory.begin(MERCATELY)
+async def begun(directory: Directory, owner: str = "me", **said: Any) -> Pass:
+    current = await directory.begin(MERCATELY, owner=owner, **said)
+    assert current
+    return current
+
+
+async def one_pass(directory: Directory, *entries: Entry) -> Pass:
+    current = await begun(directory)
     await directory.mirror(current, entries, 2)
-    return await directory.finish(current, misses)
+    await directory.finish(current)
+    return current
 
 
 async def found(directory: Directory, search: str, **filter: Any) -> list[str]:
@@ -85,12 +92,13 @@ async def test_an_entry_comes_back_as_it_was_put_in(directory: Directory) -> Non
         as_of=1_790_000_000_123,
     )
     await directory.upsert([ada])
+    ada = replace(ada, person="mercately:4880aBcde7")
 
     assert await directory.entries(keys("4880aBcde7")) == {Key(MERCATELY, "4880aBcde7"): ada}
     assert await directory.of_rows([(MERCATELY, 7), (POSTER, 7)]) == {(MERCATELY, 7): ada}
     assert await directory.of_phones(["+593990000007", "+1"]) == {"+593990000007": [ada]}
     assert await directory.of_emails(["ada@example.com"]) == {"ada@example.com": [ada]}
-    assert await directory.of_persons(["MERCATELY:4880aBcde7"]) == {"MERCATELY:4880aBcde7": [ada]}
+    assert await directory.of_persons(["mercately:4880aBcde7"]) == {ada.person: [ada]}
 
 
 async def test_keys_are_told_apart_by_case_and_source(directory: Directory) -> None:
@@ -100,16 +108,17 @@ async def test_keys_are_told_apart_by_case_and_source(directory: Directory) -> N
 
 
 async def test_who_comes_again_is_replaced_and_keeps_their_person(directory: Directory) -> None:
-    await directory.upsert([entry("a", person=None, first_name="Ana", tags=("old", "both"))])
-    await directory.assign_person({Key(MERCATELY, "a"): "p", Key(MERCATELY, "nobody"): "q"})
-    await directory.upsert([entry("a", person=None, first_name="Eva", tags=("both", "new"))])
+    phone = "+593990000007"
+    await directory.upsert([entry("p", EVERYPRINT, phone=phone)])
+    await directory.upsert([entry("a", first_name="Ana", phone=phone, tags=("old", "both"))])
+    await directory.upsert([entry("a", person="x", first_name="Eva", phone=phone, tags=("both", "new"))])
 
-    (eva,) = (await directory.of_persons(["p"]))["p"]
+    _, eva = (await directory.of_persons(["everyprint:p"]))["everyprint:p"]
     assert (eva.first_name, eva.tags) == ("Eva", ("both", "new"))
     assert [(await directory.page(Filter(tag=tag))).persons for tag in ("old", "both", "new")] == [
         [],
-        ["p"],
-        ["p"],
+        ["everyprint:p"],
+        ["everyprint:p"],
     ]
 
 
@@ -119,7 +128,7 @@ async def test_what_is_too_long_is_cut_or_left_out(directory: Directory) -> None
 
     (cut,) = (await directory.entries(keys("a"))).values()
     assert (cut.first_name, cut.email, cut.phone) == ("ﷺ" * 255, None, None)
-    assert (await directory.page(Filter(tag="t" * 300))).persons == ["MERCATELY:a"]
+    assert (await directory.page(Filter(tag="t" * 300))).persons == ["mercately:a"]
 
 
 async def test_an_email_is_kept_in_lower_case(directory: Directory) -> None:
@@ -141,22 +150,6 @@ async def test_the_same_entry_twice_at_once_is_the_last(directory: Directory) ->
     assert [found.first_name for found in (await directory.entries(keys("a"))).values()] == ["2"]
 
 
-async def test_writers_at_the_same_time_do_not_lock_each_other_out(directory: Directory) -> None:
-    everybody = [entry(str(number), tags=("VIP",), person=None) for number in range(60)]
-    persons = {Key(MERCATELY, str(number)): "p" for number in range(60)}
-    draw = random.Random(1)  # noqa: S311
-
-    await asyncio.gather(
-        *(directory.upsert(draw.sample(everybody, 40)) for _ in range(8)),
-        *(directory.assign_person(persons) for _ in range(4)),
-        directory.upsert(everybody),
-    )
-    await directory.assign_person(persons)
-
-    assert len((await directory.of_persons(["p"]))["p"]) == 60
-    assert (await directory.page(Filter(tag="VIP"))).persons == ["p"]
-
-
 async def test_who_is_removed_is_in_no_answer(directory: Directory) -> None:
     await directory.upsert([entry("a", first_name="Ada", tags=("VIP",)), entry("b", first_name="Ada")])
     await directory.remove(keys("a", "nobody"))
@@ -170,8 +163,8 @@ async def test_who_is_removed_is_in_no_answer(directory: Directory) -> None:
 
 
 async def test_a_pass_that_was_killed_goes_on_where_it_was(directory: Directory) -> None:
-    await directory.mirror(await directory.begin(MERCATELY), [entry("a")], 2)
-    resumed = await directory.begin(MERCATELY)
+    await directory.mirror(await begun(directory), [entry("a")], 2)
+    resumed = await begun(directory)
 
     assert (resumed.number, resumed.next, resumed.finished_at) == (1, 2, None)
     assert await directory.last_pass(MERCATELY) == resumed
@@ -181,69 +174,77 @@ async def test_a_pass_that_was_killed_goes_on_where_it_was(directory: Directory)
 async def test_a_pass_after_a_finished_one_is_new(directory: Directory) -> None:
     await one_pass(directory, entry("a"))
     last = await directory.last_pass(MERCATELY)
-    new = await directory.begin(MERCATELY, first=0)
+    new = await begun(directory, "another", first=0)
 
     assert last is not None
     assert (last.finished_at or 0) >= last.started_at
     assert (new.number, new.next, new.finished_at) == (2, 0, None)
 
 
-async def test_the_pages_of_a_pass_that_is_over_move_nothing(directory: Directory) -> None:
-    old = await directory.begin(MERCATELY)
-    await directory.finish(old)
-    new = await directory.begin(MERCATELY)
-    await directory.mirror(old, [entry("late")], 9)
-    await directory.finish(old)
+async def test_a_pass_has_one_owner_at_a_time(directory: Directory) -> None:
+    answers = [directory.begin(MERCATELY, owner=str(number)) for number in range(10)]
+    owned = [answer for answer in await asyncio.gather(*answers) if answer]
+
+    assert len(owned) == 1
+    assert await directory.begin(POSTER, owner="another")
+
+
+async def test_whose_pass_is_taken_over_writes_nothing_more(directory: Directory) -> None:
+    mine = await begun(directory)
+    await directory.mirror(mine, [entry("a")], 2)
+    theirs = await begun(directory, "another", take_over=True)
+
+    for question in (directory.mirror(mine, [entry("late")], 9), directory.finish(mine)):
+        with pytest.raises(PassLost):
+            await question
+    assert (theirs.number, theirs.next) == (1, 2)
+    assert await directory.last_pass(MERCATELY) == theirs
+    assert await there(directory, ["a", "late"]) == {"a"}
+    await directory.mirror(theirs, [entry("b")], 3)
+
+
+async def test_a_pass_left_behind_is_taken_over_after_its_lease(storage: Storage) -> None:
+    directory = storage.directory
+    await begun(directory)
+    assert await directory.begin(MERCATELY, owner="another") is None
+    async with storage._engine.begin() as connection:
+        await connection.execute(text("UPDATE directory_pass SET leased_until = leased_until - 30001"))
+
+    assert (await begun(directory, "another")).owner == "another"
+
+
+async def test_each_page_renews_the_lease(storage: Storage) -> None:
+    directory = storage.directory
+    mine = await begun(directory)
+    async with storage._engine.begin() as connection:
+        await connection.execute(text("UPDATE directory_pass SET leased_until = 0"))
+    await directory.mirror(mine, [], 2)
+
+    assert await directory.begin(MERCATELY, owner="another") is None
+
+
+async def test_the_pages_of_a_pass_that_is_over_write_nothing(directory: Directory) -> None:
+    old = await one_pass(directory)
+    new = await begun(directory)
+    with pytest.raises(PassLost):
+        await directory.mirror(old, [entry("late")], 9)
 
     assert await directory.last_pass(MERCATELY) == new
-    assert await there(directory, ["late"]) == {"late"}
+    assert await there(directory, ["late"]) == set()
 
 
-async def test_who_two_full_passes_miss_is_gone(directory: Directory) -> None:
-    a, b = entry("a", first_name="Gone"), entry("b")
-    await one_pass(directory, a, b)
-
-    assert await one_pass(directory, b) == 0
-    assert await there(directory, "ab") == {"a", "b"}
-    assert await one_pass(directory, b) == 1
-    assert await there(directory, "ab") == {"b"}
-    assert await found(directory, "gone") == []
-
-
-async def test_who_comes_back_in_between_starts_anew(directory: Directory) -> None:
-    a = entry("a")
-    for entries in ([a], [], [a], []):
-        assert await one_pass(directory, *entries) == 0
-
-    assert await one_pass(directory) == 1
-
-
-async def test_how_many_misses_it_takes_is_up_to_the_caller(directory: Directory) -> None:
-    await one_pass(directory, entry("a"))
-
-    assert await one_pass(directory, misses=1) == 1
-
-
-async def test_who_passed_through_during_a_pass_was_seen_in_it(directory: Directory) -> None:
-    await one_pass(directory, entry("a"))
-    current = await directory.begin(MERCATELY)
-    await directory.upsert([entry("a")])
-
-    assert await directory.finish(current, misses=1) == 0
-
-
-async def test_another_sources_entries_are_none_of_a_pass(directory: Directory) -> None:
+async def test_who_a_pass_has_not_seen_is_missed(directory: Directory) -> None:
+    await one_pass(directory, *(entry(id) for id in "abcd"), entry("e"))
     await directory.upsert([entry("a", POSTER)])
-    await one_pass(directory)
-    await one_pass(directory)
+    current = await begun(directory)
+    await directory.mirror(current, [entry("b")], 2)
+    await directory.upsert([entry("c")])
 
-    assert await directory.entries(keys("a", source=POSTER))
-
-
-async def test_more_than_a_statement_holds_may_be_gone_at_once(directory: Directory) -> None:
-    await one_pass(directory, *(entry(str(number)) for number in range(1100)))
-
-    assert await one_pass(directory, misses=1) == 1100
+    assert await directory.missed(current, 10) == keys("a", "d", "e")
+    assert await directory.missed(current, 2) == keys("a", "d")
+    await directory.mirror(current, [entry("a")], 2)
+    await directory.remove(keys("d"))
+    assert await directory.missed(current, 10) == keys("e")
 
 
 # The list
@@ -251,27 +252,23 @@ async def test_more_than_a_statement_holds_may_be_gone_at_once(directory: Direct
 
 async def test_people_are_listed_once_and_in_order(directory: Directory) -> None:
     await directory.upsert(
-        [
-            entry("a", person="2"),
-            entry("b", person="1"),
-            entry("c", POSTER, person="2"),
-            entry("d", person=None),
-        ]
+        [entry("b", phone="+1"), entry("a"), entry("c", POSTER, phone="+1"), entry("0", phone="+2")]
     )
 
-    assert await directory.page() == People(["1", "2"], has_more=False)
-    assert await directory.page(count=1) == People(["1"], has_more=True)
-    assert await directory.page(after="1", count=1) == People(["2"], has_more=False)
+    assert await directory.page() == People(["mercately:a", "mercately:b"], has_more=False)
+    assert await directory.page(count=1) == People(["mercately:a"], has_more=True)
+    assert await directory.page(after="mercately:a", count=1) == People(["mercately:b"], has_more=False)
     assert await directory.count() == 2
 
 
 async def test_a_cursor_stays_right_while_people_come_and_go(directory: Directory) -> None:
-    await directory.upsert([entry(id, person=id) for id in "bdf"])
+    await directory.upsert([entry(id) for id in "bdf"])
     first = await directory.page(count=2)
-    await directory.upsert([entry(id, person=id) for id in "ae"])
+    await directory.upsert([entry(id) for id in "ae"])
     await directory.remove(keys("d"))
 
-    assert await directory.page(after=first.persons[-1]) == People(["e", "f"], has_more=False)
+    rest = await directory.page(after=first.persons[-1])
+    assert rest == People(["mercately:e", "mercately:f"], has_more=False)
 
 
 @pytest.mark.parametrize("window", [2, 5000])
@@ -279,10 +276,8 @@ async def test_each_condition_may_hold_for_another_entry_of_a_person(
     directory: Directory, window: int
 ) -> None:
     directory.window = window
-    people = [
-        entry(f"m{n:02}", person=f"{n:02}", first_name="Ada", tags=("VIP",)[: n % 2]) for n in range(24)
-    ]
-    clients = [entry(f"{n}", POSTER, person=f"{n:02}", group_key=str(n % 3)) for n in range(18)]
+    people = [entry(f"{n:02}", phone=f"+{n}", first_name="Ada", tags=("VIP",)[: n % 2]) for n in range(24)]
+    clients = [entry(f"{n}", POSTER, phone=f"+{n}", group_key=str(n % 3)) for n in range(18)]
     await directory.upsert([*people, *clients])
     answers = {
         Filter(source=POSTER, tag="VIP"): [1, 3, 5, 7, 9, 11, 13, 15, 17],
@@ -297,7 +292,7 @@ async def test_each_condition_may_hold_for_another_entry_of_a_person(
     }
 
     for filter, numbers in answers.items():
-        assert (await directory.page(filter)).persons == [f"{number:02}" for number in numbers], filter
+        assert (await directory.page(filter)).persons == [f"mercately:{n:02}" for n in numbers], filter
         assert await directory.count(filter) in (len(numbers), None)
 
 
@@ -309,7 +304,7 @@ async def test_pages_of_a_filter_make_the_whole(directory: Directory) -> None:
         page = await directory.page(filter, after, 3)
         seen, after, more = seen + page.persons, page.persons[-1], page.has_more
 
-    assert seen == [f"MERCATELY:{n:02}" for n in range(1, 40, 2)]
+    assert seen == [f"mercately:{n:02}" for n in range(1, 40, 2)]
 
 
 # Search
@@ -406,10 +401,10 @@ async def test_people_whom_a_search_finds_are_paged(directory: Directory) -> Non
     search = Filter(search="seven", source=MERCATELY)
 
     assert await directory.page(search, count=3) == People(
-        [f"MERCATELY:y{n}" for n in (0, 1, 2)], has_more=True
+        [f"mercately:y{n}" for n in (0, 1, 2)], has_more=True
     )
-    assert await directory.page(search, "MERCATELY:y3") == People(
-        ["MERCATELY:y4", "MERCATELY:y5", "MERCATELY:y6"], False
+    assert await directory.page(search, "mercately:y3") == People(
+        ["mercately:y4", "mercately:y5", "mercately:y6"], False
     )
     assert await found(directory, "seven", tag="VIP") == ["y1", "y3", "y5"]
 
@@ -489,8 +484,8 @@ async def test_search_goes_through_the_index(storage: Storage) -> None:
     ids=str,
 )
 async def test_no_filter_reads_a_whole_table(storage: Storage, filter: Filter) -> None:
-    vips = [entry(f"v{n}", first_name="Ada", tags=("VIP",)) for n in range(20)]
-    clients = [entry(f"{n}", POSTER, person=f"MERCATELY:v{n}", group_key="7") for n in range(20)]
+    vips = [entry(f"v{n}", phone=f"+{n}", first_name="Ada", tags=("VIP",)) for n in range(20)]
+    clients = [entry(f"{n}", POSTER, phone=f"+{n}", group_key="7") for n in range(20)]
     await storage.directory.upsert([*crowd(1000), *vips, *clients])
     _, steps = await plan(storage, filter)
 

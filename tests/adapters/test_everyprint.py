@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from msgspec.structs import replace
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
@@ -21,6 +23,7 @@ from sqlmodel import SQLModel
 from adapters.deadline import deadline
 from adapters.errors import TimedOut, Unavailable
 from adapters.storage.client import SchemaState, Storage, open_storage
+from adapters.storage.directory import Entry, Filter
 from adapters.storage.everyprint import (
     Balance,
     BelowZero,
@@ -32,7 +35,9 @@ from adapters.storage.everyprint import (
     NameTaken,
     NotExact,
     NotFound,
+    entry_of,
 )
+from adapters.storage.identity import Key
 from adapters.storage.migrations.run import config
 from tests.services import Mariadb
 
@@ -43,6 +48,10 @@ TABLES = {
     "customer_group",
     "customer_group_member",
     "identity_link",
+    "identity_lock",
+    "directory_entry",
+    "directory_tag",
+    "directory_pass",
 }
 
 
@@ -70,6 +79,14 @@ async def rich(everyprint: Everyprint, amount: str) -> str:
     await everyprint.save_customer("58918EJS", "lil kim")
     await everyprint.add_entry("58918EJS", Decimal(amount), "paid", "first")
     return "58918EJS"
+
+
+def members(*messenger_ids: str) -> list[Key]:
+    return [Key("everyprint", id) for id in messenger_ids]
+
+
+async def sizes(everyprint: Everyprint) -> list[int]:
+    return [group.size for group in await everyprint.groups()]
 
 
 async def amount_of(everyprint: Everyprint, messenger_id: str) -> Decimal:
@@ -181,6 +198,35 @@ async def test_a_phone_or_an_email_finds_all_who_have_it(everyprint: Everyprint)
     by_email = await everyprint.customers_by_email(["A@x.com", "á@x.com", "nobody@x.com"])
     assert by_phone == {"+15550001": [one, two], "+15550003": [three]}
     assert by_email == {"a@x.com": [one, two], "á@x.com": [three]}
+
+
+async def test_a_customer_is_an_entry_of_the_directory(storage: Storage) -> None:
+    key = Key("everyprint", "58918EJS")
+    await storage.everyprint.save_customer("58918EJS", "Kim")
+    saved = await storage.everyprint.save_customer(
+        "58918EJS", "Kim", first_name="Lil", gender=Gender.MALE, phone_e164="+15550001", email="kim@x.com"
+    )
+    entry = (await storage.directory.entries([key]))[key]
+
+    assert entry == replace(entry_of(saved), as_of=entry.as_of, person="everyprint:58918EJS")
+    assert (entry.first_name, entry.last_name, entry.phone, entry.email) == (
+        "Lil",
+        "Kim",
+        "+15550001",
+        "kim@x.com",
+    )
+    assert msgspec.json.decode(entry.profile, type=Customer) == saved
+    assert saved.updated_at.timestamp() * 1000 - 1 <= entry.as_of <= time.time() * 1000
+
+
+async def test_who_is_saved_joins_whom_others_know(storage: Storage) -> None:
+    known = Key("mercately", "2")
+    await storage.directory.upsert([Entry(source="mercately", key="2", phone="+15550001", as_of=1)])
+    await storage.everyprint.save_customer("1", "Kim", phone_e164="+15550001")
+    assert (await storage.directory.entries([known]))[known].person == "everyprint:1"
+
+    await storage.everyprint.save_customer("1", "Kim", phone_e164="+15550002")
+    assert (await storage.directory.entries([known]))[known].person == "mercately:2"
 
 
 async def test_all_customers_come_page_by_page_while_more_are_added(everyprint: Everyprint) -> None:
@@ -370,35 +416,88 @@ async def test_a_name_is_one_groups_also_at_once(everyprint: Everyprint) -> None
 
 async def test_members_count_once_also_at_once(everyprint: Everyprint) -> None:
     group = await everyprint.create_group("VIP")
-    crowds = (everyprint.add_members(group.id, ["b", "a", "b", f"n{n}"]) for n in range(20))
+    ids = ["a", "b", *(f"n{n}" for n in range(20))]
+    for id in ids:
+        await everyprint.save_customer(id, "x")
+    crowds = (everyprint.add_members(group.id, members("b", "a", "b", id)) for id in ids[2:])
     answers = await asyncio.gather(*crowds)
 
     assert sorted(answer.size for answer in answers) == list(range(3, 23))
     assert [found.size for found in await everyprint.groups()] == [22]
-    assert (await everyprint.add_members(group.id, ["a", "b"])).size == 22
+    assert (await everyprint.add_members(group.id, members("a", "b"))).size == 22
+
+
+async def test_a_person_counts_once_and_nobody_not_at_all(storage: Storage) -> None:
+    everyprint, group = storage.everyprint, await storage.everyprint.create_group("VIP")
+    both = Key("everyprint", "1"), Key("mercately", "2")
+    await everyprint.save_customer("1", "x", phone_e164="+1")
+    assert (await everyprint.add_members(group.id, both)).size == 1
+
+    await storage.directory.upsert([Entry(source="mercately", key="2", as_of=1)])
+    assert await sizes(everyprint) == [2]
+    await storage.directory.upsert([Entry(source="mercately", key="2", phone="+1", as_of=1)])
+    assert await sizes(everyprint) == [1]
+    await storage.directory.remove(both)
+    assert await sizes(everyprint) == [0]
+    assert (await everyprint.members(group.id, 10)).rows == list(map(str, both))
+
+
+async def test_who_is_known_by_a_link_counts_too(storage: Storage) -> None:
+    everyprint, group = storage.everyprint, await storage.everyprint.create_group("VIP")
+    known, linked = Key("everyprint", "1"), Key("mercately", "2")
+    await everyprint.save_customer("1", "x")
+    await storage.links.link([known, linked])
+    assert (await everyprint.add_members(group.id, [linked])).size == 1
+
+    await storage.links.unlink(linked)
+    assert await sizes(everyprint) == [0]
+    await storage.links.link([known, linked])
+    assert await sizes(everyprint) == [1]
+
+
+async def test_people_are_listed_by_their_own_groups(storage: Storage) -> None:
+    everyprint, directory = storage.everyprint, storage.directory
+    vip, other = [await everyprint.create_group(name) for name in ("VIP", "other")]
+    clients = [Entry(source="poster", key=f"{n}", phone=f"+{n}", group_key="1", as_of=1) for n in range(1, 6)]
+    await directory.upsert(clients)
+    await everyprint.add_members(vip.id, [Key("poster", f"{n}") for n in (1, 2, 3, 9)])
+    await everyprint.add_members(other.id, [Key("poster", "4")])
+    await everyprint.save_customer("a", "x", phone_e164="+3")
+
+    in_vip = Key("everyprint", str(vip.id))
+    assert (await directory.page(Filter(group=in_vip))).persons == ["everyprint:a", "poster:1", "poster:2"]
+    assert (await directory.page(Filter(group=in_vip, source="everyprint"))).persons == ["everyprint:a"]
+    assert await directory.count(Filter(group=in_vip)) == 3
+    for nobodys in ("0", "999", "", "vip", "١", "-1", "9" * 30):
+        group = Filter(group=Key("everyprint", nobodys))
+        assert ((await directory.page(group)).persons, await directory.count(group)) == ([], 0)
 
 
 async def test_members_come_page_by_page_in_their_order(everyprint: Everyprint) -> None:
     group = await everyprint.create_group("VIP")
-    await everyprint.add_members(group.id, ["c", "B", "a", "é"])
+    await everyprint.add_members(group.id, members("c", "B", "a", "é"))
     first = await everyprint.members(group.id, 2)
     rest = await everyprint.members(group.id, 2, first.rows[-1])
 
-    assert (first.rows, first.more) == (["B", "a"], True)
-    assert (rest.rows, rest.more) == (["c", "é"], False)
+    assert (first.rows, first.more) == (["everyprint:B", "everyprint:a"], True)
+    assert (rest.rows, rest.more) == (["everyprint:c", "everyprint:é"], False)
 
 
 async def test_a_person_knows_the_groups(everyprint: Everyprint) -> None:
+    ana, bea, another = members("ana", "bea", "Ana")
     one, two, _ = [await everyprint.create_group(name) for name in ("one", "two", "three")]
-    one = await everyprint.add_members(one.id, ["ana", "bea"])
-    two = await everyprint.add_members(two.id, ["ana"])
+    one = await everyprint.add_members(one.id, [ana, bea])
+    two = await everyprint.add_members(two.id, [ana])
 
-    assert await everyprint.groups_of(["ana", "bea", "Ana"]) == {"ana": [one, two], "bea": [one]}
+    assert await everyprint.groups_of([str(ana), str(bea), str(another)]) == {
+        str(ana): [one, two],
+        str(bea): [one],
+    }
 
 
 async def test_no_group_has_no_members(everyprint: Everyprint) -> None:
     with pytest.raises(NotFound):
-        await everyprint.add_members(7, ["ana"])
+        await everyprint.add_members(7, members("ana"))
 
     assert (await everyprint.members(7, 10)).rows == []
 
@@ -411,7 +510,10 @@ async def test_two_hundred_callers_who_leave_keep_no_connection(storage: Storage
     customer = await rich(everyprint, "1000")
     for turns in range(0, 100, 20):
         entries = (everyprint.add_entry(customer, Decimal(-1), "x", f"{turns}.{n}") for n in range(15))
-        questions = [*entries, *(everyprint.balances([customer]) for _ in range(25))]
+        links = (
+            storage.links.link([Key("poster", "1"), Key("poster", f"{turns + n}")]) for n in range(2, 12)
+        )
+        questions = [*entries, *links, *(everyprint.balances([customer]) for _ in range(15))]
         callers = [asyncio.create_task(question) for question in questions]
         await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)
         for _ in range(turns):
@@ -485,10 +587,11 @@ async def test_a_database_that_hangs_is_given_up_in_time(
         answers = await asyncio.gather(
             everyprint.balances([customer]),
             everyprint.add_entry(customer, Decimal(1), "paid", "key"),
+            on_mariadb.links.unlink(Key("poster", "1")),
             return_exceptions=True,
         )
 
-    assert [type(answer) for answer in answers] == [TimedOut] * 2
+    assert [type(answer) for answer in answers] == [TimedOut] * 3
     assert time.perf_counter() - started < 3
     assert (await everyprint.add_entry(customer, Decimal(1), "paid", "key")).amount == 2
 

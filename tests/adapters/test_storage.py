@@ -77,7 +77,7 @@ def assert_fit_to_be_seen(error: SourceError, url: str) -> None:
 
     assert sentence.startswith("The database ")
     assert rest == ""
-    assert error.extensions == {"code": error.code, "source": "STORAGE"}
+    assert error.extensions == {"code": error.code, "source": "EVERYPRINT"}
     assert not any(part and part in str(error) for part in (address.host, address.username, address.database))
     for link in chain(error):
         assert not (address.password and str(address.password) in f"{link!s} {link!r}")

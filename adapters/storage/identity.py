@@ -15,14 +15,22 @@ _NUMBER_AT_THE_END = re.compile("[0-9]{1,18}$")
 
 
 class Key(NamedTuple):
-    """What one source calls a person."""
+    """What one source calls a person; as text, also the name of the person whose first key it is."""
 
     source: str
     id: str
 
+    def __str__(self) -> str:
+        return f"{self.source}:{self.id}"
 
-class Entry(NamedTuple):
-    """What one source knows of a person; of one with two phones there are two entries."""
+    @classmethod
+    def parse(cls, text: str) -> "Key":
+        source, _, id = text.partition(":")
+        return cls(source, id)
+
+
+class Contact(NamedTuple):
+    """How one source reaches a person; of one with two phones there are two."""
 
     source: str
     id: str
@@ -40,7 +48,7 @@ Links = Iterable[Collection[Key]]
 
 
 def assign_people(
-    entries: Iterable[Entry], links: Links = (), unlinked: Collection[Key] = frozenset()
+    contacts: Iterable[Contact], links: Links = (), unlinked: Collection[Key] = frozenset()
 ) -> dict[Key, Key]:
     """The person of each key: the key among theirs that is the first.
 
@@ -49,14 +57,14 @@ def assign_people(
     e-mail still counts as one that somebody has. A key that only a link names has a person, but is the first
     only among others of its kind.
     """
-    entries = [entry for entry in entries if _names_somebody(entry)]
+    contacts = [contact for contact in contacts if _names_somebody(contact)]
     links = [[key for key in link if _names_somebody(key)] for link in links]
-    people = _People({entry.key for entry in entries}, {key for link in links for key in link})
+    people = _People({contact.key for contact in contacts}, {key for link in links for key in link})
     by_phone: dict[str, Key] = {}
     by_email: dict[str, Key] = {}
     shared: dict[str, set[Key]] = {}
-    for entry in entries:
-        key, phone, email = entry.key, _phone(entry), _email(entry)
+    for contact in contacts:
+        key, phone, email = contact.key, _phone(contact), _email(contact)
         if phone and key not in unlinked and (first := by_phone.setdefault(phone, key)) != key:
             people.join(first, key)
         if email and (first := by_email.setdefault(email, key)) != key:
@@ -70,7 +78,7 @@ def assign_people(
 
 
 class Wanted(NamedTuple):
-    """What to look up next: the entries with any of these, and the links that name any of the keys."""
+    """What to look up next: the contacts with any of these, and the links that name any of the keys."""
 
     keys: frozenset[Key] = frozenset()
     phones: frozenset[str] = frozenset()
@@ -82,16 +90,16 @@ class Neighbourhood:
 
         around = Neighbourhood(as_it_was, as_it_is)
         while any(wanted := around.wanted()):
-            around.add(entries_with_any(wanted), links_with_any(wanted.keys))
+            around.add(contacts_with_any(wanted), links_with_any(wanted.keys))
         people = around.people(unlinked)
 
     A changed link or unlink is a change of each key that it names, or named. `people` answers for `keys`,
     beyond which nothing has changed; which of these it does not have is gone.
     """
 
-    def __init__(self, *changed: Entry) -> None:
-        self._changed = {entry.key for entry in changed}
-        self._entries: set[Entry] = set()
+    def __init__(self, *changed: Contact) -> None:
+        self._changed = {contact.key for contact in changed}
+        self._contacts: set[Contact] = set()
         self._links: set[frozenset[Key]] = set()
         self._asked = Wanted()
         self._reached = Wanted(
@@ -106,17 +114,17 @@ class Neighbourhood:
 
     @property
     def enough(self) -> int:
-        """So many entries of a source with one e-mail tell as much as all: it joins nobody, now or before."""
-        return len(self._changed) + 2
+        """So many contacts with one e-mail tell as much as all: two that did not change are of one source."""
+        return len(self._changed) + len(SOURCES) + 1
 
     def wanted(self) -> Wanted:
         asked, self._asked = self._asked, self._reached
         keys, phones, emails = self._reached
         return Wanted(keys - asked.keys, phones - asked.phones, emails - asked.emails)
 
-    def add(self, entries: Iterable[Entry], links: Links = ()) -> None:
+    def add(self, contacts: Iterable[Contact], links: Links = ()) -> None:
         """All that was wanted, at once; more does no harm."""
-        self._entries.update(filter(_names_somebody, entries))
+        self._contacts.update(filter(_names_somebody, contacts))
         self._links.update(frozenset(key for key in link if _names_somebody(key)) for link in links)
         joining = self._asked.emails - self._shared_anyway()
         keys, phones, emails = (
@@ -130,25 +138,25 @@ class Neighbourhood:
                 if not keys.isdisjoint(link):
                     keys.update(link)
             touched = [
-                entry
-                for entry in self._entries
-                if entry.key in keys or _phone(entry) in phones or _email(entry) in joining
+                contact
+                for contact in self._contacts
+                if contact.key in keys or _phone(contact) in phones or _email(contact) in joining
             ]
-            keys.update(entry.key for entry in touched)
+            keys.update(contact.key for contact in touched)
             phones.update(filter(None, map(_phone, touched)))
             emails.update(filter(None, map(_email, touched)))
         self._reached = Wanted(frozenset(keys), frozenset(phones), frozenset(emails))
 
     def people(self, unlinked: Collection[Key] = frozenset()) -> dict[Key, Key]:
-        people = assign_people(self._entries, self._links, unlinked)
+        people = assign_people(self._contacts, self._links, unlinked)
         return {key: people[key] for key in self.keys if key in people}
 
     def _shared_anyway(self) -> set[str]:
         """The e-mails that two keys of one source have and had, whatever has changed."""
         keys: dict[tuple[str, str], set[Key]] = {}
-        for entry in self._entries:
-            if (email := _email(entry)) and entry.key not in self._changed:
-                keys.setdefault((entry.source, email), set()).add(entry.key)
+        for contact in self._contacts:
+            if (email := _email(contact)) and contact.key not in self._changed:
+                keys.setdefault((contact.source, email), set()).add(contact.key)
         return {email for (_, email), sharers in keys.items() if len(sharers) > 1}
 
 
@@ -183,16 +191,16 @@ def _order(key: Key) -> tuple[int, str, int, str]:
     return rank, key.source, int(number[0]) if number else 0, key.id
 
 
-def _names_somebody(who: Key | Entry) -> bool:
+def _names_somebody(who: Key | Contact) -> bool:
     return bool(who.id) and who.id != "0"
 
 
-def _phone(entry: Entry) -> str | None:
-    return entry.phone if entry.phone and entry.phone.startswith("+") else None
+def _phone(contact: Contact) -> str | None:
+    return contact.phone if contact.phone and contact.phone.startswith("+") else None
 
 
-def _email(entry: Entry) -> str | None:
-    return entry.email if entry.email and "@" in entry.email else None
+def _email(contact: Contact) -> str | None:
+    return contact.email if contact.email and "@" in contact.email else None
 
 
 def _once_in_each_source(keys: Collection[Key]) -> bool:

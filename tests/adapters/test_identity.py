@@ -6,43 +6,43 @@ from random import Random
 
 import pytest
 
-from resolvers.identity import Entry, Key, Neighbourhood, Wanted, assign_people
+from adapters.storage.identity import Contact, Key, Neighbourhood, Wanted, assign_people
 
 PHONE, OTHER_PHONE = "+593999999999", "+593988888888"
 MAIL, OTHER_MAIL = "ana@example.com", "familia@example.com"
 
 
-def ours(id: str, phone: str | None = None, email: str | None = None) -> Entry:
-    return Entry("everyprint", id, phone, email)
+def ours(id: str, phone: str | None = None, email: str | None = None) -> Contact:
+    return Contact("everyprint", id, phone, email)
 
 
-def theirs(id: str, phone: str | None = None, email: str | None = None) -> Entry:
-    return Entry("mercately", id, phone, email)
+def theirs(id: str, phone: str | None = None, email: str | None = None) -> Contact:
+    return Contact("mercately", id, phone, email)
 
 
-def client(id: str, phone: str | None = None, email: str | None = None) -> Entry:
-    return Entry("poster", id, phone, email)
+def client(id: str, phone: str | None = None, email: str | None = None) -> Contact:
+    return Contact("poster", id, phone, email)
 
 
-def keys(*entries: Entry) -> frozenset[Key]:
-    return frozenset(entry.key for entry in entries)
+def keys(*contacts: Contact) -> frozenset[Key]:
+    return frozenset(contact.key for contact in contacts)
 
 
 A, M, P = ours("1"), theirs("4880vesdc3873"), client("7")
 
 
 def people(
-    entries: Iterable[Entry], links: Iterable[Collection[Key]] = (), unlinked: Collection[Key] = ()
+    contacts: Iterable[Contact], links: Iterable[Collection[Key]] = (), unlinked: Collection[Key] = ()
 ) -> list[list[str]]:
     """The ids of each person, the canonical one first."""
     found: dict[Key, list[str]] = {}
-    for key, person in sorted(assign_people(entries, links, unlinked).items()):
+    for key, person in sorted(assign_people(contacts, links, unlinked).items()):
         found.setdefault(person, [person.id]).extend([key.id] if key != person else [])
     return sorted(found.values())
 
 
 @pytest.mark.parametrize(
-    ("entries", "expected"),
+    ("contacts", "expected"),
     [
         pytest.param([], [], id="nobody is nobody"),
         pytest.param([ours("1"), theirs("2"), client("3")], [["1"], ["2"], ["3"]], id="strangers are apart"),
@@ -118,17 +118,17 @@ def people(
         ),
         pytest.param([client("1", PHONE), theirs("9", PHONE)], [["9", "1"]], id="Mercately is before Poster"),
         pytest.param(
-            [Entry("later", "1", PHONE), client("9", PHONE)], [["9", "1"]], id="a source to come is last"
+            [Contact("later", "1", PHONE), client("9", PHONE)], [["9", "1"]], id="a source to come is last"
         ),
         pytest.param(
             [ours("9" * 5_000, PHONE), ours("x", PHONE)], [["x", "9" * 5_000]], id="a key of any length"
         ),
     ],
 )
-def test_who_is_one_person(entries: list[Entry], expected: list[list[str]]) -> None:
-    assert people(entries) == expected
-    assert people(reversed(entries)) == expected
-    assert people(entries * 2) == expected
+def test_who_is_one_person(contacts: list[Contact], expected: list[list[str]]) -> None:
+    assert people(contacts) == expected
+    assert people(reversed(contacts)) == expected
+    assert people(contacts * 2) == expected
 
 
 def test_a_link_joins_strangers() -> None:
@@ -155,55 +155,58 @@ def test_a_link_that_names_nobody_joins_nobody() -> None:
 
 
 def test_the_unlinked_stay_apart_from_phone_and_email() -> None:
-    entries = [ours("1", PHONE, MAIL), theirs("2", PHONE, MAIL), client("3", PHONE, MAIL)]
+    contacts = [ours("1", PHONE, MAIL), theirs("2", PHONE, MAIL), client("3", PHONE, MAIL)]
 
-    assert people(entries, unlinked=keys(theirs("2"))) == [["1", "3"], ["2"]]
+    assert people(contacts, unlinked=keys(theirs("2"))) == [["1", "3"], ["2"]]
 
 
 def test_the_unlinked_can_be_linked_with_others() -> None:
-    entries = [ours("1", PHONE), ours("2"), theirs("3", PHONE)]
+    contacts = [ours("1", PHONE), ours("2"), theirs("3", PHONE)]
 
-    assert people(entries, [keys(ours("2"), theirs("3"))], keys(theirs("3"))) == [["1"], ["2", "3"]]
+    assert people(contacts, [keys(ours("2"), theirs("3"))], keys(theirs("3"))) == [["1"], ["2", "3"]]
 
 
 def test_an_email_stays_shared_when_one_of_its_people_is_unlinked() -> None:
-    entries = [ours("1", None, MAIL), theirs("2", None, MAIL), theirs("3", None, MAIL)]
+    contacts = [ours("1", None, MAIL), theirs("2", None, MAIL), theirs("3", None, MAIL)]
 
-    assert people(entries, unlinked=keys(theirs("3"))) == [["1"], ["2"], ["3"]]
+    assert people(contacts, unlinked=keys(theirs("3"))) == [["1"], ["2"], ["3"]]
 
 
 @dataclass(frozen=True)
 class World:
     """All that the sources, links and unlinks say, and the look-ups that a database would answer."""
 
-    entries: tuple[Entry, ...]
+    contacts: tuple[Contact, ...]
     links: tuple[frozenset[Key], ...]
     unlinked: frozenset[Key]
 
     def assign(self) -> dict[Key, Key]:
-        return assign_people(self.entries, self.links, self.unlinked)
+        return assign_people(self.contacts, self.links, self.unlinked)
 
-    def around(self, *changed: Entry) -> Neighbourhood:
+    def around(self, *changed: Contact) -> Neighbourhood:
         around = Neighbourhood(*changed)
         while any(wanted := around.wanted()):
             around.add(self._having(wanted, around.enough), self._naming(wanted.keys))
         return around
 
-    def _having(self, wanted: Wanted, enough: int) -> list[Entry]:
-        found = [entry for entry in self.entries if entry.key in wanted.keys or entry.phone in wanted.phones]
-        for source in ("everyprint", "mercately", "poster"):
-            for email in wanted.emails:
-                found += [e for e in self.entries if (e.source, e.email) == (source, email)][:enough]
+    def _having(self, wanted: Wanted, enough: int) -> list[Contact]:
+        found = [
+            contact
+            for contact in self.contacts
+            if contact.key in wanted.keys or contact.phone in wanted.phones
+        ]
+        for email in wanted.emails:
+            found += [contact for contact in self.contacts if contact.email == email][:enough]
         return found
 
     def _naming(self, keys: frozenset[Key]) -> list[frozenset[Key]]:
         return [link for link in self.links if not keys.isdisjoint(link)]
 
 
-def some_entry(random: Random, size: int) -> Entry:
+def some_contact(random: Random, size: int) -> Contact:
     """Mostly somebody's own phone and e-mail, as in life, with shared, missing and empty ones among them."""
     n = random.randrange(size)
-    return Entry(
+    return Contact(
         random.choice(("everyprint", "mercately", "poster")),
         str(random.randrange(size)),
         random.choice((f"+{n}", f"+{n}", f"+{random.randrange(size)}", None, "", "0")),
@@ -213,38 +216,38 @@ def some_entry(random: Random, size: int) -> Entry:
 
 def some_world(random: Random) -> World:
     size = random.choice((6, 20, 60))
-    entries = {(entry := some_entry(random, size)).key: entry for _ in range(size)}
+    contacts = {(contact := some_contact(random, size)).key: contact for _ in range(size)}
     return World(
-        tuple(entries.values()),
+        tuple(contacts.values()),
         tuple(some_keys(random, size, random.choice((2, 3))) for _ in range(size // 10)),
         some_keys(random, size, size // 10),
     )
 
 
 def some_keys(random: Random, size: int, count: int) -> frozenset[Key]:
-    return keys(*(some_entry(random, size) for _ in range(count)))
+    return keys(*(some_contact(random, size) for _ in range(count)))
 
 
-def some_change(random: Random, world: World) -> tuple[World, list[Entry]]:
+def some_change(random: Random, world: World) -> tuple[World, list[Contact]]:
     """The world afterwards, and what has changed."""
-    was = random.choice(world.entries)
-    others = tuple(entry for entry in world.entries if entry != was)
-    now = some_entry(random, 20)._replace(source=was.source, id=was.id)
+    was = random.choice(world.contacts)
+    others = tuple(contact for contact in world.contacts if contact != was)
+    now = some_contact(random, 20)._replace(source=was.source, id=was.id)
     kind = random.choice(("alter", "alter", "add", "remove", "link", "unlink", "cut"))
     if kind == "alter":
-        return replace(world, entries=(*others, now)), [was, now]
+        return replace(world, contacts=(*others, now)), [was, now]
     if kind == "add":
         new = now._replace(id="new")
-        return replace(world, entries=(*world.entries, new)), [new]
+        return replace(world, contacts=(*world.contacts, new)), [new]
     if kind == "remove":
-        return replace(world, entries=others), [was]
+        return replace(world, contacts=others), [was]
     if kind == "unlink":
         return replace(world, unlinked=world.unlinked | {was.key}), [was]
     if kind == "link":
-        link = keys(was, *random.sample(world.entries, 2))
-        return replace(world, links=(*world.links, link)), [Entry(*key) for key in link]
+        link = keys(was, *random.sample(world.contacts, 2))
+        return replace(world, links=(*world.links, link)), [Contact(*key) for key in link]
     cut = world.links[:1]
-    return replace(world, links=world.links[1:]), [Entry(*key) for link in cut for key in link]
+    return replace(world, links=world.links[1:]), [Contact(*key) for link in cut for key in link]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -253,7 +256,7 @@ def test_neither_order_nor_repetition_nor_its_own_answer_changes_an_assignment(s
     for _ in range(20):
         world = some_world(random)
         found = world.assign()
-        shuffled = random.sample(world.entries * 2, len(world.entries) * 2)
+        shuffled = random.sample(world.contacts * 2, len(world.contacts) * 2)
         together = [{key, person} for key, person in found.items()]
 
         assert assign_people(shuffled, world.links[::-1], world.unlinked) == found
@@ -281,7 +284,7 @@ def test_more_than_was_wanted_does_no_harm(seed: int) -> None:
         world, changed = some_change(random, some_world(random))
         around = Neighbourhood(*changed)
         while any(around.wanted()):
-            around.add(world.entries, world.links)
+            around.add(world.contacts, world.links)
 
         assert around.people(world.unlinked) == world.around(*changed).people(world.unlinked)
 
