@@ -22,7 +22,7 @@ from adapters.storage.tables import IdentityLockRow
 
 PATIENCE = 2.0
 """Seconds for a connection, a ping or a question: aiomysql itself would wait for ever."""
-PATIENCE_IN_TURN = 10.0
+PATIENCE_IN_TURN = 30.0
 """Seconds for the writers before us; each of them has patience of their own."""
 ATTEMPTS = 10
 DEADLOCK = 1213
@@ -102,7 +102,7 @@ def _writes(method: Method[Q, P, T], *, identity: bool) -> Question[Q, P, T]:
                 try:
                     patience.reschedule(last_turn)
                     async with turns:
-                        if not database.has_one_writer:  # whose turn comes only as the transaction begins
+                        if not database.has_one_writer:  # there, to begin is to wait for one's turn
                             patience.reschedule(_end(PATIENCE))
                         async with database.writes.begin() as connection:
                             if identity:

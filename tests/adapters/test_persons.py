@@ -4,20 +4,20 @@ import asyncio
 import random
 import signal
 import sys
-import time
 from asyncio.subprocess import PIPE
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event, select
+from sqlmodel import col
 
 from adapters.storage.client import Storage, open_storage
-from adapters.storage.database import PATIENCE
 from adapters.storage.directory import Directory, Entry, Filter
 from adapters.storage.identity import Contact, Key, assign_people
-from adapters.storage.tables import ENTRY, MEMBER, TAG, LinkRow
+from adapters.storage.tables import ENTRY, MEMBER, TAG, IdentityLockRow, LinkRow
 
 SOURCES = ("everyprint", "mercately", "poster")
 PHONES = (None, None, "+1", "+2", "+3", "+4")
@@ -45,36 +45,32 @@ async def persons(directory: Directory, *keys: Key) -> list[str | None]:
     return [found[key].person for key in keys]
 
 
-async def said_by_all(storage: Storage) -> dict[Key, str]:
-    """What the rules make of all that is written."""
-    async with storage._engine.connect() as connection:
-        entries = await connection.execute(select(ENTRY))
-        contacts = [Contact(row.source, row.key, row.phone, row.email) for row in entries]
-        links = dict[str, set[Key]]()
-        apart = set[Key]()
-        for row in await connection.execute(select(LinkRow)):
-            links.setdefault(row.person, set()).add(Key(row.source, row.key))
-            apart |= {Key(row.source, row.key)} if row.apart else set()
-    people = assign_people(contacts, links.values(), apart)
-    known = {contact.key for contact in contacts}
-    return {key: str(person) for key, person in people.items() if person in known}
-
-
 async def assert_persons_are_right(storage: Storage) -> None:
-    """In entries, their tags and in groups."""
-    expected = await said_by_all(storage)
+    """In entries, their tags and in groups: as the rules say of all that is written."""
     async with storage._engine.connect() as connection:
+        # Who was killed may still be about to commit.
+        await connection.execute(select(col(IdentityLockRow.id)).with_for_update())
         entries = (await connection.execute(select(ENTRY))).all()
         tags = (await connection.execute(select(TAG))).all()
         members = (await connection.execute(select(MEMBER))).all()
+        linked = (await connection.execute(select(LinkRow))).all()
 
     there = {row.id: Key(row.source, row.key) for row in entries}
+    links = defaultdict[str, set[Key]](set)
+    for row in linked:
+        links[row.person].add(Key(row.source, row.key))
+    people = assign_people(
+        (Contact(row.source, row.key, row.phone, row.email) for row in entries),
+        links.values(),
+        {Key(row.source, row.key) for row in linked if row.apart},
+    )
+    right = {key: str(person) for key, person in people.items() if person in there.values()}
     assert {Key(row.source, row.key): row.person for row in entries} == {
-        key: expected[key] for key in there.values()
+        key: right[key] for key in there.values()
     }
-    assert [row.person for row in tags] == [expected[there[row.entry_id]] for row in tags]
+    assert [row.person for row in tags] == [right[there[row.entry_id]] for row in tags]
     assert {row.member: row.person for row in members} == {
-        row.member: expected.get(Key.parse(row.member)) for row in members
+        row.member: right.get(Key.parse(row.member)) for row in members
     }
 
 
@@ -232,20 +228,17 @@ async def test_neighbours_are_found_by_indexes(storage: Storage) -> None:
                 assert not {step["type"] for step in tables} & {"ALL", "index"}, steps
 
 
-async def test_an_email_of_thousands_costs_no_patience(storage: Storage) -> None:
+async def test_an_email_of_thousands_is_not_read_whole(storage: Storage) -> None:
     shared = "none@example.com"
     crowd = (entry("mercately", str(n), email=shared) for n in range(1, 5000))
     await storage.directory.upsert(crowd)
-    page = [entry("poster", str(n), f"+{n}", shared) for n in range(1, 101)]
-    started = time.perf_counter()
-    said = await statements(storage, page)
+    said = await statements(storage, [entry("poster", str(n), f"+{n}", shared) for n in range(1, 101)])
 
-    assert time.perf_counter() - started < PATIENCE / 2
+    looked = [asked for asked in said if asked[0].startswith("SELECT *")]
+    assert looked
     async with storage._engine.connect() as connection:
-        for statement, parameters in said:
-            if "UNION" in statement or "enough" in statement or "AS entry_0" in statement:
-                rows = (await connection.exec_driver_sql(statement, parameters)).all()
-                assert len(rows) < 110
+        for statement, parameters in looked:
+            assert len((await connection.exec_driver_sql(statement, parameters)).all()) < 110
     assert await persons(storage.directory, Key("poster", "7")) == ["poster:7"]
 
 
@@ -257,7 +250,7 @@ from adapters.storage.directory import Entry
 async def write(url):
     async with open_storage(url) as storage:
         current = await storage.directory.begin("mercately", 0, owner="killed")
-        for page in range(1, 1000):
+        for page in range(current.next + 1, 1000):
             entries = [
                 Entry(source="mercately", key=str(n), phone=f"+{n // 2}", email=f"{n % 97}@x", as_of=1)
                 for n in range(page * 250, page * 250 + 250)
@@ -270,23 +263,21 @@ asyncio.run(write(sys.argv[1]))
 
 
 async def test_who_is_killed_leaves_persons_that_are_right(storage: Storage, database_url: str) -> None:
-    root = Path(__file__).parents[2]
     page = 0
     for turn in range(4):
-        await storage.directory.begin("mercately", owner="killed", take_over=True)
         writer = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", WRITER, database_url, cwd=root, stdout=PIPE
+            sys.executable, "-c", WRITER, database_url, cwd=Path(__file__).parents[2], stdout=PIPE
         )
         assert writer.stdout
-        await writer.stdout.readline()
+        first = int(await writer.stdout.readline())
+        assert first > page
         await asyncio.sleep(turn * 0.05)  # somewhere in the middle
         writer.send_signal(signal.SIGKILL)
-        pages = (await writer.communicate())[0].split()
-        page = int(pages[-1]) if pages else page
+        page = int(([first, *(await writer.communicate())[0].split()])[-1])
         await assert_persons_are_right(storage)
 
     current = await storage.directory.begin("mercately", owner="another", take_over=True)
     assert current
     assert current.next >= page
-    await storage.directory.mirror(current, [entry("mercately", "1", "+125")], current.next + 1)
+    await storage.directory.mirror(current, [entry("mercately", "250", "+126")], current.next + 1)
     await assert_persons_are_right(storage)
