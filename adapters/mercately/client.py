@@ -1,7 +1,7 @@
 """Mercately's client: its wire models, and one method per question we ask."""
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
@@ -14,6 +14,7 @@ from adapters.mercately.sandbox import MercatelySandbox
 from adapters.rest import UNREADABLE, Rest, Source
 
 API = "/retailers/api/v1"
+CUSTOMERS_A_PAGE = 100
 WEB_ID = re.compile(r"[0-9]{1,18}[a-z]{5}([0-9]{1,18})")
 """Retailer, five letters, row; the numbers are at most as long as a 64-bit one."""
 REPEATED_PAGES = 3
@@ -134,7 +135,8 @@ class _Templates(msgspec.Struct):
     templates: list[Template]
 
 
-class _Customers(msgspec.Struct):
+class _Customers(msgspec.Struct, kw_only=True):
+    results: int = 0
     customers: tuple[Customer, ...]
 
 
@@ -142,11 +144,11 @@ class _Found(msgspec.Struct):
     customer: Customer
 
 
-class ConversationPage(list[Conversation]):
-    """One page, and how many conversations there are in all."""
+class Page(list[T]):
+    """One page of a list, and how many rows the whole list has."""
 
-    def __init__(self, conversations: Iterable[Conversation], total: int) -> None:
-        super().__init__(conversations)
+    def __init__(self, rows: Iterable[T], total: int) -> None:
+        super().__init__(rows)
         self.total = total
 
 
@@ -201,12 +203,12 @@ class Mercately(Rest):
         found = await self._get("templates", f"{API}/whatsapp_templates", _Templates)
         return {template.id: template for template in found.templates if template.id}
 
-    async def customers(self, page: int) -> list[Customer]:
-        """One page of at most 100, in no order; an empty one is past the last, whatever their total says."""
+    async def customers(self, page: int) -> Page[Customer]:
+        """One page, in no order; an empty one is past the last, whatever their total says."""
         found = await self._get("customers", f"{API}/customers", _Customers, page=str(page))
-        return list(found.customers)
+        return Page(found.customers, found.results)
 
-    async def every_customer(self, first_page: int = 1) -> AsyncIterator[list[Customer]]:
+    async def every_customer(self, first_page: int = 1) -> AsyncGenerator[Page[Customer], None]:
         """All pages from the first asked for, one list a page, each customer in the first that has them.
 
         Rows move between their pages: a list may come out empty before the end, and a pass may miss a few.
@@ -219,7 +221,7 @@ class Mercately(Rest):
             if repeated == REPEATED_PAGES:
                 raise Malformed(self.name, f"{self.title} repeats its customers without end.")
             seen.update(new)
-            yield list(new.values())
+            yield Page(new.values(), customers.total)
             page += 1
 
     async def customer(self, id: str) -> Customer | None:
@@ -236,15 +238,15 @@ class Mercately(Rest):
 
     async def conversations(
         self, channel: Channel, page: int, *, count: int = 100, unassigned: bool = False
-    ) -> ConversationPage:
+    ) -> Page[Conversation]:
         """One page, newest first, of all or of those that no agent has; past the last page it is empty."""
         if count < 1:  # they would divide by it
-            return ConversationPage((), 0)
+            return Page((), 0)
         path, only = f"{API}/{channel}_conversations", {"unassigned": "true"} if unassigned else {}
         found = await self._get(
             "conversations", path, _LISTS[channel], page=str(page), results_per_page=str(count), **only
         )
-        return ConversationPage(found.conversations or (), found.results)
+        return Page(found.conversations or (), found.results)
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         if 200 <= status < 300:

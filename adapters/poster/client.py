@@ -1,6 +1,6 @@
 """Poster's client: its wire models, and one method per question we ask."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
@@ -176,10 +176,10 @@ class Poster(Rest):
         return _living(await self._page(offset, count, group_id))
 
     async def all_clients(
-        self, *, page: int = PAGE, group_id: int | None = None
-    ) -> AsyncIterator[list[Client]]:
-        """Every client, page by page, by id."""
-        offset, rows = 0, page
+        self, *, page: int = PAGE, offset: int = 0, group_id: int | None = None
+    ) -> AsyncGenerator[list[Client], None]:
+        """Every client, page by page, by id, or those behind so many rows."""
+        rows = page
         while rows == page:
             found = await self._page(offset, page, group_id)
             rows = len(found.response or ())
