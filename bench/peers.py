@@ -139,6 +139,7 @@ class Switchboard(Peer):
             "SWITCHBOARD_PORT": str(self.port),
             "SWITCHBOARD_DATA_DIR": str(self.directory),
             "SWITCHBOARD_LOG_FORMAT": "json",
+            "SWITCHBOARD_DIRECTORY_INTERVAL": "0",
             "SWITCHBOARD_MERCATELY__URL": self.upstream,
             "SWITCHBOARD_MERCATELY__SLUG": "bench",
             "SWITCHBOARD_MERCATELY__API_KEY": "bench",

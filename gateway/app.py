@@ -17,6 +17,7 @@ from gateway import explorer, health
 from gateway.errors import codes
 from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, CONTEXT, ERRORS, REQUEST_ID
+from gateway.refresher import refreshing
 from gateway.settings import Settings
 from gateway.view import View
 
@@ -30,7 +31,10 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
     view = View(graph or build_graph(), settings.timeout)
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
-        async with open_adapters(lines, settings.database) as app[ADAPTERS]:
+        async with (
+            open_adapters(lines, settings.database) as app[ADAPTERS],
+            refreshing(app[ADAPTERS], settings),
+        ):
             yield
 
     app = web.Application(middlewares=[account], client_max_size=settings.body_limit)

@@ -91,6 +91,30 @@ def migrate() -> None:
 
 
 @app.command()
+def sync(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE]...", help="Which; left out, all that are connected.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Bring the directory of customers up to date with its sources."""
+    from gateway import logs, server, sync
+
+    settings = _settings()
+    logs.configure(settings, quiet=True)
+    try:
+        outcomes = server.run(sync.run(settings, sources or ()))
+    except KeyboardInterrupt:
+        typer.echo("Stopped: the next sync, or the running gateway, goes on from here.", err=True)
+        raise typer.Exit(130) from None
+    sync.show(outcomes)
+    if any(outcome.trouble for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
 def schema() -> None:
     """Print the schema of the graph."""
     from gateway.graph import build_graph

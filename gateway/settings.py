@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
+from phonenumbers import SUPPORTED_REGIONS
 from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -60,6 +61,23 @@ class Settings(BaseSettings):
     drain: float = Field(
         10, ge=0, le=600, description="Seconds that requests in flight have to finish when the server stops."
     )
+    directory_interval: float = Field(
+        900,
+        ge=0,
+        le=604_800,
+        description="Seconds after which the directory of customers is refreshed from the sources; 0 leaves "
+        "that to `switchboard sync`.",
+    )
+    directory_page: int = Field(
+        200,
+        ge=1,
+        le=1_000,
+        description="Customers in a page, where a source leaves that to us: Poster, and our own tables.",
+    )
+    region: str = Field(
+        "EC",
+        description="Country of phone numbers that are written without one: two letters, as in ISO 3166.",
+    )
     log_format: LogFormat = Field(
         LogFormat.AUTO, description="`json`, `text`, or `auto`: text on a terminal, else JSON."
     )
@@ -79,6 +97,13 @@ class Settings(BaseSettings):
         except ArgumentError:
             pass
         raise ValueError("must start with sqlite+aiosqlite:/// or mysql+aiomysql://")
+
+    @field_validator("region")
+    @classmethod
+    def _has_phones(cls, region: str) -> str:
+        if region.upper() in SUPPORTED_REGIONS:
+            return region.upper()
+        raise ValueError("must be the two letters of a country, such as EC")
 
     @property
     def embedded(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
+from adapters import open_adapters
 from adapters.lines import Line, Lines
 from adapters.mercately.client import MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
@@ -16,8 +17,10 @@ from adapters.poster.client import PosterSettings
 from adapters.poster.sandbox import PosterSandbox
 from adapters.rest import Mode
 from gateway.graph import Graph
+from gateway.refresher import connected
 from gateway.server import application_runner, prepare_database
 from gateway.settings import Settings, load
+from resolvers.mirror import Progress, mirror
 
 
 @dataclass(slots=True)
@@ -26,6 +29,8 @@ class Gateway:
     session: ClientSession
     mercately: MercatelySandbox
     poster: PosterSandbox
+    settings: Settings
+    lines: Lines
 
     async def ask(
         self, query: str, headers: dict[str, str] | None = None, **variables: Any
@@ -46,6 +51,16 @@ class Gateway:
         (error,) = (await self.ask(query, **variables))["errors"]
         found: dict[str, Any] = error
         return found
+
+    async def sync(self) -> None:
+        """One full pass through every source, as `switchboard sync` walks it."""
+        async with open_adapters(self.lines, self.settings.database) as adapters:
+            directory = adapters.storage.directory
+            for source in connected(adapters, self.settings).values():
+                await mirror(source, directory, owner="the test", tell=_nobody, take_over=True)
+
+
+async def _nobody(_: Progress) -> None: ...
 
 
 @asynccontextmanager
@@ -70,7 +85,7 @@ async def gateway_on(
     async with MercatelySandbox() as mercately, PosterSandbox() as poster, ClientSession() as session:
         everywhere = {**lines_to(mercately, poster, **patience), **(lines or {})}
         async with serving(settings, everywhere, graph) as url:
-            yield Gateway(url, session, mercately, poster)
+            yield Gateway(url, session, mercately, poster, settings, everywhere)
 
 
 def lines_to(mercately: MercatelySandbox, poster: PosterSandbox, **patience: float) -> Lines:
@@ -83,7 +98,7 @@ def lines_to(mercately: MercatelySandbox, poster: PosterSandbox, **patience: flo
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load(data_dir=tmp_path / "data", timeout=4, drain=2)
+    return load(data_dir=tmp_path / "data", timeout=4, drain=2, directory_interval=0)
 
 
 @pytest.fixture

@@ -71,10 +71,13 @@ async def run(folder: Path, *arguments: str, **settings: object) -> Ended:
 async def serve(
     folder: Path, *arguments: str, until: str = "Ctrl-C stops.", **settings: object
 ) -> AsyncIterator[Served]:
-    """`switchboard serve` on a free port, from its banner on; killed in the end if it still runs."""
-    command = arguments or ("serve", "--port", "0")
+    """`switchboard serve` on a free port, from its banner on; killed in the end if it still runs.
+
+    Unless told to, it refreshes nothing: what a sandbox is asked, the test asked.
+    """
+    command, env = arguments or ("serve", "--port", "0"), environment(**{"DIRECTORY_INTERVAL": 0} | settings)
     process = await asyncio.create_subprocess_exec(
-        *SWITCHBOARD, *command, cwd=folder, env=environment(**settings), stdout=PIPE, stderr=PIPE
+        *SWITCHBOARD, *command, cwd=folder, env=env, stdout=PIPE, stderr=PIPE
     )
     served = Served(process)
     try:

@@ -38,6 +38,7 @@ WRONG = {
         "x",
         "SWITCHBOARD_MERCATELY__SLUGG is not a setting: did you mean SWITCHBOARD_MERCATELY__SLUG?",
     ),
+    "REGION": ("XX", "SWITCHBOARD_REGION: must be the two letters of a country, such as EC."),
     "MERCATELY": ("{", "SWITCHBOARD_MERCATELY: set its variables one by one."),
 }
 
