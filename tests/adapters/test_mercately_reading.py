@@ -338,6 +338,10 @@ async def test_reading_can_begin_at_any_page(vendor: Vendor) -> None:
     assert vendor.pages == ["25", "25", "26", "26"]
 
 
+async def test_each_page_says_how_many_customers_there_are(vendor: Vendor) -> None:
+    assert {page.total async for page in vendor.client.every_customer(first_page=24)} == {2500}
+
+
 @pytest.mark.parametrize("first_page", [0, -7])
 async def test_there_is_no_page_before_the_first(vendor: Vendor, first_page: int) -> None:
     vendor.lists(*numbered(1), times=1)

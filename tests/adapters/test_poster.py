@@ -316,6 +316,14 @@ async def test_all_clients_come_once_however_they_are_paged(
     assert sandbox.count("getClients") == (calls or 43) + 1
 
 
+async def test_all_clients_can_begin_at_any_row(poster: Poster) -> None:
+    everybody = await poster.clients(offset=0, count=5_000)
+    behind = await poster.clients(offset=700, count=5_000)
+    read = [client async for clients in poster.all_clients(page=100, offset=700) for client in clients]
+
+    assert read == behind == everybody[-len(behind) :]
+
+
 async def test_a_page_of_deleted_clients_is_not_the_last(vendor: Vendor) -> None:
     gone, kept = {"client_id": "1", "delete": "1"}, {"client_id": "2"}
     for rows in ([gone, gone], [gone, kept], []):
