@@ -41,9 +41,15 @@ async def refreshing(adapters: Adapters, settings: Settings) -> AsyncIterator[No
     try:
         yield
     finally:
+        await _stop(set(tasks))
+
+
+async def _stop(tasks: set[asyncio.Task[None]]) -> None:
+    """Tells them until they do: Python 3.11's wait_for, in which MySQL's driver connects, may swallow it."""
+    while tasks:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, tasks = await asyncio.wait(tasks, timeout=0.1)
 
 
 def connected(adapters: Adapters, settings: Settings) -> dict[str, Source]:

@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from adapters.lines import Line, Lines
+from aiohttp import web
+
+from adapters.lines import Line
 from adapters.mercately import demo
 from adapters.mercately.client import API
 from adapters.mercately.sandbox import MercatelySandbox
@@ -276,24 +278,49 @@ async def test_a_source_in_trouble_is_one_line_until_it_is_well_again(
     assert set(of_mercately[0]) == {"event", "log_level", "source", "outcome"}
 
 
-async def test_a_dead_database_is_one_line_however_often_it_is_tried(log_lines: Logged) -> None:
-    tried = 0
+class NoDatabase:
+    """Hangs up on whoever comes, and counts them."""
 
-    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal tried
-        tried += 1
+    async def __aenter__(self) -> Self:
+        self.came = 0
+        self._server = await asyncio.start_server(self._hang_up, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _hang_up(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.came += 1
         writer.close()
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    settings = load(database_url=f"mysql+aiomysql://me@127.0.0.1:{port}/x", directory_interval=900)
-    off: Lines = {name: Line(Mode.OFF, source) for name, source in settings.sources.items()}
-    runner = application_runner(settings, off)
-    async with server:
+    def runner(self) -> web.AppRunner:
+        """A gateway without vendors, on this."""
+        host, port = self._server.sockets[0].getsockname()
+        settings = load(database_url=f"mysql+aiomysql://me@{host}:{port}/x", directory_interval=900)
+        return application_runner(
+            settings, {name: Line(Mode.OFF, source) for name, source in settings.sources.items()}
+        )
+
+
+async def test_a_dead_database_is_one_line_however_often_it_is_tried(log_lines: Logged) -> None:
+    async with NoDatabase() as database:
+        runner = database.runner()
         await runner.setup()
-        await until(lambda: tried > 2, "it gave up")
+        await until(lambda: database.came > 2, "it gave up")
         await runner.cleanup()
 
-    assert [(line["source"], line["outcome"]) for line in said(log_lines)] == [
-        ("everyprint", "SOURCE_UNAVAILABLE")
-    ]
+    (line,) = said(log_lines)
+    assert (line["source"], line["outcome"]) == ("everyprint", "SOURCE_UNAVAILABLE")
+
+
+async def test_a_gateway_stops_at_whatever_point_of_a_connection_it_is_told_to() -> None:
+    async with NoDatabase() as database:
+        for turns in range(20):
+            runner = database.runner()
+            await runner.setup()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                await runner.cleanup()
+
+        assert database.came
