@@ -9,7 +9,7 @@ from adapters.lines import Lines
 from adapters.mercately.client import Mercately
 from adapters.poster.client import Poster
 from adapters.rest import Rest
-from adapters.storage.client import Storage, open_storage
+from adapters.storage.client import CONNECTIONS, Storage, open_storage
 
 # Other distributions use this import name too: gateway/guard.py reads the mark before anything else runs.
 DISTRIBUTION = "switchboard-gateway"
@@ -27,7 +27,9 @@ class Adapters:
 
 
 @asynccontextmanager
-async def open_adapters(lines: Lines, database_url: str) -> AsyncIterator[Adapters]:
+async def open_adapters(
+    lines: Lines, database_url: str, database_connections: int = CONNECTIONS
+) -> AsyncIterator[Adapters]:
     """Opens without asking anybody anything, so that a dead source never stops the start."""
     async with AsyncExitStack() as stack:
 
@@ -36,7 +38,7 @@ async def open_adapters(lines: Lines, database_url: str) -> AsyncIterator[Adapte
             return await stack.enter_async_context(rest.open(line.settings, line.mode))
 
         yield Adapters(
-            storage=await stack.enter_async_context(open_storage(database_url)),
+            storage=await stack.enter_async_context(open_storage(database_url, database_connections)),
             mercately=await connect(Mercately),
             poster=await connect(Poster),
         )

@@ -5,11 +5,9 @@ the count are here, once.
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
-from time import perf_counter
 from typing import Any, ClassVar, Self, TypeVar
 
 import aiohttp
@@ -21,6 +19,7 @@ from yarl import URL
 
 from adapters.errors import Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
 from adapters.flights import Flights
+from adapters.record import Record
 from adapters.sandbox import Sandbox
 
 T = TypeVar("T")
@@ -83,8 +82,7 @@ class Rest(ABC):
 
     def __init__(self, settings: Source, mode: Mode, session: aiohttp.ClientSession) -> None:
         self.mode = mode
-        self.calls: Counter[tuple[str, str]] = Counter()
-        """How often each question was asked, by how it ended."""
+        self.record = Record(self.title)
         self._settings = settings
         self._session = session
         self._flights = Flights()
@@ -147,10 +145,10 @@ class Rest(ABC):
             raise Misconfigured(
                 self.name, f"{self.title} is not connected: `switchboard doctor` says what to set."
             )
-        started = perf_counter()
-        status, body, outcome, detail = 0, b"", "CANCELLED", None
+        call = self.record.call(question)
+        status, body, detail = 0, b"", None
         try:
-            with self._border():
+            with call, self._border():
                 query = {**(params or {}), **self.parameters(self._settings)}
                 async with self._session.request(
                     method, url, params=query, allow_redirects=False, **request
@@ -158,24 +156,18 @@ class Rest(ABC):
                     status, body = response.status, await self._body(response)
                 if refusal := self._refusal(status, body):
                     raise refusal
-                answer = read(body)
-            outcome = "ok"
-            return answer
+                return read(body)
         except SourceError as error:
-            outcome, detail = error.code, _cause(error)
-            raise
-        except Exception:
-            outcome = "INTERNAL"
+            detail = _cause(error)
             raise
         finally:
-            self.calls[question, outcome] += 1
             log.info(
                 "source",
                 source=self.name,
                 call=question,
-                outcome=outcome,
+                outcome=call.outcome,
                 status=status,
-                ms=round((perf_counter() - started) * 1000, 1),
+                ms=round(call.seconds * 1000, 1),
                 bytes=len(body),
                 **({"detail": detail} if detail else {}),
             )

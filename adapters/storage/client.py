@@ -21,6 +21,8 @@ from adapters.storage.everyprint import Everyprint
 from adapters.storage.links import Links
 from adapters.storage.migrations import REVISIONS
 
+CONNECTIONS = 10
+
 
 class SchemaState(StrEnum):
     CURRENT = "current"
@@ -34,6 +36,7 @@ class Storage:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         database = Database(engine)
+        self.record = database.record
         self.everyprint = Everyprint(database)
         self.links = Links(database)
         self.directory = Directory(database)
@@ -44,12 +47,12 @@ class Storage:
 
     async def ping(self) -> None:
         """Fails unless the database answers."""
-        with border():
+        with self.record.call("ping"), border():
             async with asyncio.timeout(PATIENCE), self._engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
 
     async def schema_state(self) -> SchemaState:
-        with border():
+        with self.record.call("schema_state"), border():
             async with asyncio.timeout(PATIENCE), self._engine.connect() as connection:
                 revision = await connection.run_sync(_revision)
         if revision == REVISIONS[-1]:
@@ -69,9 +72,10 @@ class Storage:
 
 
 @asynccontextmanager
-async def open_storage(url: str) -> AsyncIterator[Storage]:
+async def open_storage(url: str, connections: int = CONNECTIONS) -> AsyncIterator[Storage]:
     threads = WeakSet[Thread]()
-    engine = _sqlite(url, threads) if make_url(url).get_backend_name() == "sqlite" else _mysql(url)
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    engine = _sqlite(url, connections, threads) if is_sqlite else _mysql(url, connections)
     try:
         yield Storage(engine)
     finally:
@@ -81,13 +85,16 @@ async def open_storage(url: str) -> AsyncIterator[Storage]:
             await asyncio.to_thread(thread.join, PATIENCE)
 
 
-def _sqlite(url: str, threads: WeakSet[Thread]) -> AsyncEngine:
+def _sqlite(url: str, connections: int, threads: WeakSet[Thread]) -> AsyncEngine:
     place = make_url(url)
     if path := place.database:
         with suppress(OSError):  # whoever opens it next is told
             Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     arguments, options = place.get_dialect()().create_connect_args(place)
     options["factory"] = _Connection
+    # SQLite's driver opens transactions late and only for some statements. Below we do, so that a writer
+    # holds the lock from its first statement instead of failing at its last.
+    options["isolation_level"] = None
 
     async def connect() -> aiosqlite.Connection:
         connection = aiosqlite.connect(*arguments, **options)
@@ -96,21 +103,22 @@ def _sqlite(url: str, threads: WeakSet[Thread]) -> AsyncEngine:
         opening = _Opening(connection._connector)
         connection._connector = opening.open
         try:
-            return await connection
+            await connection
         except BaseException:
             opening.give_up()
             raise
+        try:
+            await _switch_to_wal(connection)
+            for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000"):
+                await connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            connection.stop()
+            raise
+        return connection
 
-    engine = create_async_engine(url, hide_parameters=True, async_creator=connect)
-
-    # SQLite's driver opens transactions late and only for some statements. These two take that over, so that
-    # a writer holds the lock from its first statement instead of failing at its last.
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _: object) -> None:
-        connection.isolation_level = None
-        connection.run_async(_switch_to_wal)
-        for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000"):
-            connection.execute(f"PRAGMA {pragma}")
+    in_memory = not path or path == ":memory:"  # of such there is one connection, or each has its own
+    pool = {} if in_memory else {"pool_size": connections, "max_overflow": 0}
+    engine = create_async_engine(url, hide_parameters=True, async_creator=connect, **pool)
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
@@ -162,12 +170,14 @@ async def _switch_to_wal(connection: aiosqlite.Connection) -> None:
             await asyncio.sleep(0.02)
 
 
-def _mysql(url: str) -> AsyncEngine:
+def _mysql(url: str, connections: int) -> AsyncEngine:
     engine = create_async_engine(
         url,
         hide_parameters=True,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
+        pool_size=connections,
+        max_overflow=0,
         pool_recycle=300,
         pool_timeout=PATIENCE,
         connect_args={"connect_timeout": PATIENCE, "charset": "utf8mb4"},

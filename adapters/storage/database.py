@@ -18,6 +18,7 @@ from sqlmodel import col
 
 from adapters import deadline
 from adapters.errors import TimedOut, Unavailable
+from adapters.record import Record
 from adapters.storage.tables import IdentityLockRow
 
 PATIENCE = 2.0
@@ -51,6 +52,7 @@ def border(source: str = "everyprint") -> Iterator[None]:
 
 class Database:
     def __init__(self, engine: AsyncEngine) -> None:
+        self.record = Record("The database")
         self.reads = engine
         self.writes = engine.execution_options(writes=True)
         # SQLite has one writer at a time, and lets those who wait for it sleep longer than it needs.
@@ -75,7 +77,7 @@ Question = Callable[Concatenate[Q, P], Coroutine[Any, Any, T]]
 def reads(method: Method[Q, P, T]) -> Question[Q, P, T]:
     @wraps(method)
     async def ask(self: Q, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        async with _in_time(), self._database.reads.connect() as connection:
+        async with _in_time(self._database, method.__name__), self._database.reads.connect() as connection:
             return await method(self, connection, *args, **kwargs)
 
     return ask
@@ -96,7 +98,7 @@ def _writes(method: Method[Q, P, T], *, identity: bool) -> Question[Q, P, T]:
     async def ask(self: Q, /, *args: P.args, **kwargs: P.kwargs) -> T:
         database = self._database
         turns = database.identity_turns if identity else database.turns
-        async with _in_time() as patience:
+        async with _in_time(database, method.__name__) as patience:
             last_turn = _end(PATIENCE_IN_TURN)
             for attempts_left in reversed(range(ATTEMPTS)):
                 try:
@@ -125,8 +127,8 @@ def _was_too_late(error: DBAPIError) -> bool:
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[asyncio.Timeout]:
-    with border():
+async def _in_time(database: Database, question: str) -> AsyncIterator[asyncio.Timeout]:
+    with database.record.call(question), border():
         async with asyncio.timeout_at(_end(PATIENCE)) as patience:
             yield patience
 
