@@ -1,7 +1,8 @@
 """Demo: the people, agents, templates and conversations an emulated Mercately starts with.
 
-Everything is drawn from seeded generators, so it is the same in every process, and frozen, so that sandboxes
-can share it. Phones are of a valid shape and nobody's; e-mails are of domains reserved for examples.
+First the vendor's own example, then those whom other sources know too. The rest is drawn from seeded
+generators, so it is the same in every process. All is frozen, so that sandboxes can share it; phones are of a
+valid shape and nobody's, e-mails of domains reserved for examples.
 """
 
 import unicodedata
@@ -14,6 +15,8 @@ from string import ascii_lowercase
 from typing import Literal, TypeVar
 from uuid import UUID
 
+from adapters.demo import PEOPLE, InMercately, Person
+
 Value = TypeVar("Value")
 Channel = Literal["messenger", "whatsapp"]
 
@@ -23,7 +26,15 @@ FIRST_AGENT = 2763
 CUSTOMERS = 2_500
 AGENTS = 40
 CONVERSATIONS = 600
-CALLING_CODES = {"EC": "593", "MX": "52", "CO": "57", "US": "1"}
+CALLING_CODES = {
+    "EC": "593",
+    "MX": "52",
+    "CO": "57",
+    "US": "1",
+    "CI": "225",
+    "SN": "221",
+    "TG": "228",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +115,31 @@ def tags() -> tuple[Tag, ...]:
 @cache
 def customers() -> tuple[Customer, ...]:
     random = _random("customers")
-    return (PABLO, *(_customer(random, n) for n in range(1, CUSTOMERS)))
+    shared = tuple(_shared(person, known) for person in PEOPLE if (known := person.mercately))
+    rest = (_customer(random, n) for n in range(1 + len(shared), CUSTOMERS))
+    return (PABLO, *shared, *rest)
 
 
 @lru_cache(maxsize=4)
 def conversations(channel: Channel, now: datetime) -> tuple[Conversation, ...]:
     """One conversation each for some of the customers, all within the 90 days before `now`."""
+    known = [person.mercately for person in PEOPLE if person.mercately]
+    shared = tuple(
+        Conversation(one.id, chat.messages, now - timedelta(minutes=chat.minutes_ago))
+        for one in known
+        if (chat := one.messenger if channel == "messenger" else one.whatsapp)
+    )
     random = _random(channel)
-    reachable = [customer for customer in customers() if channel == "messenger" or customer.phone]
-    return tuple(
+    shared_ids = {one.id for one in known}
+    others = [customer for customer in customers() if customer.id not in shared_ids]
+    reachable = [customer for customer in others if channel == "messenger" or customer.phone]
+    return shared + tuple(
         Conversation(
             customer.id,
             random.randint(1, 60),
             now - timedelta(milliseconds=random.randrange(90 * 24 * 3600 * 1000)),
         )
-        for customer in random.sample(reachable, CONVERSATIONS)
+        for customer in random.sample(reachable, CONVERSATIONS - len(shared))
     )
 
 
@@ -169,6 +190,27 @@ def _customer(random: Random, n: int) -> Customer:
         tags=tuple(random.sample(tags(), random.choice((0, 0, 0, 1, 1, 2, 3)))),
         custom_fields=_custom_fields(random),
         agent_id=_maybe(random, 0.6, random.choice(agents()).id),
+    )
+
+
+def _shared(person: Person, known: InMercately) -> Customer:
+    tags_by_name = {tag.tag: tag for tag in tags()}
+    return Customer(
+        id=known.id,
+        row=int(known.id[-len(str(FIRST_ROW)) :]),
+        first_name=person.first_name,
+        last_name=person.last_name,
+        email=known.email,
+        phone=known.phone,
+        address=known.address,
+        city=person.city,
+        country_id=person.country,
+        notes=known.notes,
+        whatsapp_opt_in=known.whatsapp_opt_in,
+        whatsapp_name=person.first_name if known.whatsapp_opt_in else None,
+        tags=tuple(tags_by_name[name] for name in known.tags),
+        custom_fields=known.custom_fields,
+        agent_id=known.agent_id,
     )
 
 

@@ -1,16 +1,18 @@
 """Demo: the groups and clients an emulated Poster starts with.
 
-Everything is drawn from a seeded generator, so it is the same in every process, and frozen, so that sandboxes
-can share it. Phones are of a valid shape and nobody's; e-mails are of domains reserved for examples.
+All is drawn from a seeded generator, so it is the same in every process, but for those whom other sources
+know too. It is frozen, so that sandboxes can share it; phones are of a valid shape and nobody's, e-mails of
+domains reserved for examples.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache
 from random import Random
-from typing import NamedTuple
+
+from adapters.demo import PEOPLE, InPoster, Person
 
 CLIENTS = 1_200
 
@@ -23,15 +25,6 @@ class Group:
     discount: Decimal
     birthday_bonus: int
     """In kopecks, as all amounts here."""
-
-
-class Person(NamedTuple):
-    """Somebody whom other sources know too; what is not known of them is an empty text."""
-
-    first_name: str
-    last_name: str
-    phone: str
-    email: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +61,15 @@ SIZES = (125, 43, 42)
 IN_A_GROUP = sum(SIZES)
 
 
-@lru_cache(maxsize=4)
-def clients(people: tuple[Person, ...] = ()) -> tuple[Client, ...]:
-    """The people first, then others, all in the order of their ids."""
+@cache
+def clients() -> tuple[Client, ...]:
+    """All of them, in the order of their ids."""
     random = Random("poster clients")
     group_ids = [group.id for group, size in zip(GROUPS, SIZES, strict=True) for _ in range(size)]
-    rows = []
-    for n in range(max(CLIENTS, len(people))):
-        row = _client(random, n, group_ids[n] if n < IN_A_GROUP else 0)
-        rows.append(_as(row, people[n]) if n < len(people) else row)
+    rows = [_client(random, n, group_ids[n] if n < IN_A_GROUP else 0) for n in range(CLIENTS)]
+    for person in PEOPLE:
+        if known := person.poster:
+            rows[known.id - 1] = _as(rows[known.id - 1], person, known)
     return tuple(rows)
 
 
@@ -111,17 +104,19 @@ def _client(random: Random, n: int, group_id: int) -> Client:
     )
 
 
-def _as(client: Client, person: Person) -> Client:
+def _as(client: Client, person: Person, known: InPoster) -> Client:
     return replace(
         client,
         first_name=person.first_name,
         last_name=person.last_name,
         patronymic="",
-        phone=person.phone,
-        email=person.email,
+        phone=known.phone,
+        email=known.email,
+        sex=1 if person.gender == "male" else 2,
         country="",
-        city="",
+        city=person.city,
         address="",
+        comment="",
         deleted=False,
     )
 

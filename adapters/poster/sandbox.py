@@ -15,7 +15,7 @@ import orjson
 from aiohttp import web
 
 from adapters.poster import demo
-from adapters.poster.demo import Client, Group, Person
+from adapters.poster.demo import Client, Group
 from adapters.sandbox import Sandbox, answer
 
 API = "/api/clients."
@@ -45,24 +45,17 @@ class PosterError(Exception):
 
 
 class PosterSandbox(Sandbox):
-    """Poster for one account; every instance starts from the same people and keeps its own changes.
-
-    `people` are placed first among the clients: (first name, last name, phone, e-mail).
-    """
+    """Poster for one account; every instance starts from the same people and keeps its own changes."""
 
     name = "poster"
     credentials: ClassVar[Mapping[str, str]] = {"token": "745d516e1b9320ed85b84d5bfda14148"}
 
-    def __init__(
-        self, *, flat_errors: bool = False, people: Iterable[tuple[str, str, str, str]] = ()
-    ) -> None:
+    def __init__(self, *, flat_errors: bool = False) -> None:
         super().__init__()
         self.flat_errors = flat_errors
         self._groups = {group.id: group for group in demo.GROUPS}
         self._next_group_id = max(self._groups) + 1
-        self._clients = {
-            client.id: client for client in demo.clients(tuple(Person(*person) for person in people))
-        }
+        self._clients = {client.id: client for client in demo.clients()}
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         return [
