@@ -40,7 +40,9 @@ explorer: .venv/installed ## Build the explorer page again
 picture: .venv/installed-dev ## Make README's picture of the explorer again
 	SWITCHBOARD_PICTURES=docs $(BIN)/pytest -q -p no:randomly tests/gateway/test_explorer_browser.py
 
-bench: .venv/installed-dev ## Requests per CPU second, beside plain Strawberry
+bench: .venv/installed-dev ## Parallelism, memory, speed beside plain Strawberry: 16 minutes, machine quiet
+	$(BIN)/python -m bench.person
+	$(BIN)/python -m bench.memory
 	$(BIN)/python -m bench
 
 lock: ## Resolve the dependencies again, with hashes

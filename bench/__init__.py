@@ -1,1 +1,1 @@
-"""The benchmark: what this gateway costs beside plain Strawberry on the same data. Run `python -m bench`."""
+"""The benchmarks: what this gateway costs beside plain Strawberry over the same resolvers."""

@@ -1,17 +1,17 @@
 """`python -m bench [QUERY]...`: alternating rounds of all peers, a table a query, and the verdict."""
 
+from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 
-from adapters.mercately.client import API
-from bench.load import Window, limit, measure
-from bench.peers import PEERS, Peer, Upstream, running
+from bench.load import Window, measure
+from bench.peers import PEERS, Peer, Unbatched, Upstream, running, synced
 from bench.queries import QUERIES
 from bench.report import Measured, machine, table, verdict
 
-CONNECTIONS = (1, 16)
+CONNECTIONS = (1, 16, 64)
 
 
 class Unlike(Exception):
@@ -25,25 +25,24 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[QUERY]...", help=", ".join(QUERIES))] = None,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="Of one window, at least.")] = 2,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of processor time in one window, about.")] = 1.0,
 ) -> None:
     """Leaves with status 1 when the bound does not hold."""
     if unknown := set(names or ()) - set(QUERIES):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(QUERIES)}.")
     fine = True
-    with running(Upstream) as stub:
-        typer.echo(machine(rounds, seconds, limit(stub, f"{API}/agents")))
+    typer.echo(f"{machine()} {rounds} alternating rounds, medians [least-most].")
+    with running(Upstream) as stub, synced(stub.url) as data:
         for name in names or QUERIES:
-            measured = compare(stub, QUERIES[name], rounds, seconds)
+            measured = compare(stub, data, QUERIES[name], rounds, seconds)
             verdicts = [verdict(measured, connections) for connections in CONNECTIONS]
-            typer.echo(
-                "\n".join(["", f"## {name}", "", *table(measured), "", *(said for _, said in verdicts)])
-            )
+            said = [*(sentence for _, sentence in verdicts), unbatched(stub, data, QUERIES[name], seconds)]
+            typer.echo("\n".join(["", f"## {name}", "", *table(measured), "", *said]))
             fine = fine and all(holds for holds, _ in verdicts)
     raise typer.Exit(0 if fine else 1)
 
 
-def compare(stub: Upstream, query: str, rounds: int, seconds: int) -> Measured:
+def compare(stub: Upstream, data: Path, query: str, rounds: int, seconds: float) -> Measured:
     """Every second round goes the other way, so that nobody always comes after the same neighbour."""
     found: dict[tuple[str, int], list[Window]] = {
         (kind.name, connections): [] for kind in PEERS for connections in CONNECTIONS
@@ -51,15 +50,25 @@ def compare(stub: Upstream, query: str, rounds: int, seconds: int) -> Measured:
     reference = None
     for number in range(rounds):
         for kind in PEERS if number % 2 == 0 else reversed(PEERS):
-            with running(kind, stub.url) as peer:
-                data = data_of(peer, query)
-                reference = reference or data
-                if data != reference:
-                    raise Unlike(f"{peer.name} answers {str(data)[:500]}")
+            with running(kind, stub.url, data) as peer:
+                answer = data_of(peer, query)
+                reference = reference or answer
+                if answer != reference:
+                    raise Unlike(f"{peer.name} answers {str(answer)[:500]}")
                 windows = measure(peer, stub, query, CONNECTIONS, seconds)
             for connections, window in zip(CONNECTIONS, windows, strict=True):
                 found[kind.name, connections].append(window)
     return found
+
+
+def unbatched(stub: Upstream, data: Path, query: str, seconds: float) -> str:
+    """What the loaders are for, in a sentence."""
+    with running(Unbatched, stub.url, data) as peer:
+        (window,) = measure(peer, stub, query, [1], seconds)
+    return (
+        f"Tuned without batches, at 1 connection: {window.per_cpu_second:.0f} requests per CPU second, "
+        f"{window.calls_per_request:.0f} upstream calls."
+    )
 
 
 def data_of(peer: Peer, query: str) -> object:

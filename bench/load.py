@@ -1,11 +1,13 @@
-"""Load: one window of requests by wrk, and what the server spent on it."""
+"""Load: so many requests by wrk, and what the server spent on them."""
 
 import subprocess
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from signal import SIGINT
+from tempfile import NamedTemporaryFile
 
 import msgspec
 import orjson
@@ -14,10 +16,15 @@ from bench.peers import LOAD_CORE, Peer, Upstream, pinned
 from tests.services import WRK, path_of
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
-LEAST = 12
-"""Requests a connection that a window must complete: those that its end cuts off must not count."""
-SETTLE = 0.05
-"""Seconds for what is under way at the end of a window to be over too."""
+WARMING = 32
+"""Requests of each of the two small windows before; the second says how long the others have to be."""
+TICK = 0.01
+"""Seconds, in which the kernel counts processor time."""
+LONGEST = 300
+"""Seconds, after which answers that still did not come are faults."""
+
+Exchanges = Sequence[tuple[str, bytes]]
+"""What is asked, in turns, and the answer to it."""
 
 
 class Faults(Exception):
@@ -28,14 +35,9 @@ class Findings(msgspec.Struct):
     """What wrk.lua reports; the percentiles in milliseconds."""
 
     requests: int
-    seconds: float
     p50: float
     p99: float
     faults: int
-
-    @property
-    def rate(self) -> float:
-        return self.requests / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +57,49 @@ class Window:
         return self.calls / self.findings.requests
 
 
-def measure(peer: Peer, stub: Upstream, query: str, levels: Sequence[int], seconds: int) -> list[Window]:
-    """A window for each number of connections, after one to warm up at the highest."""
+def measure(peer: Peer, stub: Upstream, query: str, levels: Sequence[int], seconds: float) -> list[Window]:
+    """A window of about so much processor time for each number of connections, the server once warm."""
     rss_at_start = peer.rss
-    body, expected = orjson.dumps({"query": query}), peer.ask(query)
-    url = f"{peer.url}/graphql"
-    pace = wrk(url, max(levels), 1, body, expected).rate
+    exchanges = [(query, peer.ask(query))]
+    for _ in range(2):
+        cpu = peer.cpu
+        load(peer, exchanges, max(levels), WARMING)
+    enough = ceil(WARMING * seconds / max(peer.cpu - cpu, TICK))
     windows = []
     for connections in levels:
-        length = max(seconds, ceil(LEAST * connections / pace))
-        time.sleep(SETTLE)
         cpu, calls = peer.cpu, stub.count
-        findings = wrk(url, connections, length, body, expected)
-        time.sleep(SETTLE)
+        findings = load(peer, exchanges, connections, max(enough, 2 * connections))
         windows.append(Window(findings, peer.cpu - cpu, stub.count - calls, rss_at_start, peer.rss))
-        if findings.faults:
-            raise Faults(f"{peer.name}: {findings.faults} of {findings.requests} requests went wrong")
     return windows
 
 
-def limit(stub: Upstream, path: str) -> Findings:
-    """How much the stub can answer, on the core that it shares with wrk."""
-    return wrk(stub.url + path, 16, 1)
+def load(peer: Peer, exchanges: Exchanges, connections: int, requests: int) -> Findings:
+    """Every request is answered before wrk ends, so that no work is done for requests that do not count."""
+    options = ["-t1", f"-c{connections}", f"-d{LONGEST}", "--timeout", "60", "-s", str(SCRIPT)]
+    command = pinned(LOAD_CORE, path_of(WRK), *options, f"{peer.url}/graphql")
+    with (
+        _written(exchanges) as path,
+        subprocess.Popen(
+            command,
+            env={"BENCH_EXCHANGES": str(path), "BENCH_REQUESTS": str(requests)},
+            stdout=subprocess.PIPE,
+        ) as wrk,
+    ):
+        line = b""
+        for line in wrk.stdout or ():
+            if line == b"enough\n":
+                wrk.send_signal(SIGINT)
+    findings = msgspec.json.decode(line, type=Findings)
+    if findings.faults or findings.requests != requests:
+        raise Faults(f"{peer.name}: {findings.requests} of {requests} answers, {findings.faults} wrong")
+    return findings
 
 
-def wrk(url: str, connections: int, seconds: int, body: bytes = b"", expected: bytes = b"") -> Findings:
-    """POSTs the body, or GETs when there is none, and compares every answer with the expected one."""
-    options = ["-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "20", "-s", str(SCRIPT), url]
-    done = subprocess.run(
-        pinned(LOAD_CORE, path_of(WRK), *options),
-        env={"BENCH_BODY": body.decode(), "BENCH_ANSWER": expected.decode()},
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Findings)
+@contextmanager
+def _written(exchanges: Exchanges) -> Iterator[Path]:
+    """Neither bodies nor answers have line breaks of their own."""
+    with NamedTemporaryFile(prefix="switchboard-bench-") as file:
+        for query, answer in exchanges:
+            file.write(b"%s\n%s\n" % (orjson.dumps({"query": query}), answer))
+        file.flush()
+        yield Path(file.name)

@@ -1,9 +1,10 @@
 """Peers: the servers that are compared, each a process on a core of its own."""
 
 import os
+import subprocess
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -28,8 +29,15 @@ def pinned(core: int, *command: str) -> list[str]:
     return [path_of(TASKSET), "-c", str(core), *command]
 
 
+def python(core: int, directory: Path, arguments: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """One of our commands: it sees nothing of this shell's environment, nor of anybody's .env."""
+    given = [f"{name}={value}" for name, value in {"PYTHONPATH": str(ROOT), **variables}.items()]
+    env = [path_of(ENV), "-i", "-C", str(directory), *given]
+    return [*env, *pinned(core, sys.executable, *arguments)]
+
+
 class Process(Service):
-    """One of our Python processes: it sees nothing of this shell's environment, nor of anybody's .env."""
+    """One of our Python processes."""
 
     core = SERVER_CORE
 
@@ -41,10 +49,7 @@ class Process(Service):
         return {}
 
     def command(self) -> list[str]:
-        variables = {"PYTHONPATH": str(ROOT), **self.environment()}
-        given = [f"{name}={value}" for name, value in variables.items()]
-        env = [path_of(ENV), "-i", "-C", str(self.directory), *given]
-        return [*env, *pinned(self.core, sys.executable, *self.arguments())]
+        return python(self.core, self.directory, self.arguments(), self.environment())
 
     @property
     def url(self) -> str:
@@ -79,8 +84,12 @@ class Upstream(Process):
 
     core = LOAD_CORE
 
+    def __init__(self, directory: Path, *delays: int) -> None:
+        super().__init__(directory)
+        self.delays = delays
+
     def arguments(self) -> list[str]:
-        return ["-m", "bench.stub", str(self.port)]
+        return ["-m", "bench.stub", str(self.port), *map(str, self.delays)]
 
     def answers(self) -> bool:
         try:
@@ -94,11 +103,18 @@ class Upstream(Process):
 
 
 class Peer(Process):
+    """A server of the graph: its sources are the stub, its directory one that was filled before."""
+
     name: ClassVar[str]
 
-    def __init__(self, directory: Path, upstream: str) -> None:
+    def __init__(self, directory: Path, upstream: str, data: Path) -> None:
         super().__init__(directory)
         self.upstream = upstream
+        self.data = data
+
+    def environment(self) -> Mapping[str, str]:
+        here = {"SWITCHBOARD_HOST": self.host, "SWITCHBOARD_PORT": str(self.port)}
+        return here | settings(self.upstream, self.data)
 
     def answers(self) -> bool:
         try:
@@ -111,18 +127,24 @@ class Peer(Process):
 
 
 class Plain(Peer):
-    """Strawberry over aiohttp, out of the box."""
+    """Our resolvers under Strawberry over aiohttp, out of the box."""
 
     name = "plain"
 
     def arguments(self) -> list[str]:
-        return ["-m", "bench.plain", str(self.port), self.upstream, self.name]
+        return ["-m", "bench.plain", self.name]
 
 
 class Tuned(Plain):
-    """The same with uvloop, parser and validation caches, msgspec in and orjson out."""
+    """The same with uvloop, parser and validation caches, orjson, and what stays kept from the collector."""
 
     name = "tuned"
+
+
+class Unbatched(Plain):
+    """The same again, but its loaders ask for one key at a time, and for each as often as it is wanted."""
+
+    name = "unbatched"
 
 
 class Switchboard(Peer):
@@ -131,35 +153,49 @@ class Switchboard(Peer):
     name = "switchboard"
 
     def arguments(self) -> list[str]:
-        return ["-m", "gateway.cli", "serve"]
-
-    def environment(self) -> Mapping[str, str]:
-        return {
-            "SWITCHBOARD_HOST": self.host,
-            "SWITCHBOARD_PORT": str(self.port),
-            "SWITCHBOARD_DATA_DIR": str(self.directory),
-            "SWITCHBOARD_LOG_FORMAT": "json",
-            "SWITCHBOARD_DIRECTORY_INTERVAL": "0",
-            "SWITCHBOARD_MERCATELY__URL": self.upstream,
-            "SWITCHBOARD_MERCATELY__SLUG": "bench",
-            "SWITCHBOARD_MERCATELY__API_KEY": "bench",
-        }
+        return ["-m", "bench.serving", "shared", "serve"]
 
 
 class Unshared(Switchboard):
-    """The same, but identical calls in flight stay calls of their own."""
+    """The same, but identical calls in flight stay calls of their own, as they do in the peers before."""
 
     name = "switchboard, unshared"
 
     def arguments(self) -> list[str]:
-        return ["-m", "bench.unshared", "serve"]
+        return ["-m", "bench.serving", "unshared", "serve"]
 
 
 PEERS: tuple[type[Peer], ...] = (Plain, Tuned, Unshared, Switchboard)
 
 
+def settings(upstream: str, data: Path) -> dict[str, str]:
+    """The gateway's, with patience; nothing is refreshed while it is measured."""
+    return {
+        "SWITCHBOARD_DATA_DIR": str(data),
+        "SWITCHBOARD_DIRECTORY_INTERVAL": "0",
+        "SWITCHBOARD_LOG_FORMAT": "json",
+        "SWITCHBOARD_TIMEOUT": "60",
+        "SWITCHBOARD_MERCATELY__URL": upstream,
+        "SWITCHBOARD_MERCATELY__TIMEOUT": "60",
+        "SWITCHBOARD_MERCATELY__SLUG": "bench",
+        "SWITCHBOARD_MERCATELY__API_KEY": "bench",
+        "SWITCHBOARD_POSTER__URL": upstream,
+        "SWITCHBOARD_POSTER__TOKEN": "bench",
+    }
+
+
 @contextmanager
-def running(kind: Callable[..., S], *arguments: str) -> Iterator[S]:
+def synced(upstream: str) -> Iterator[Path]:
+    """A data directory whose database knows everybody whom the stub does."""
+    with TemporaryDirectory(prefix="switchboard-bench-") as name:
+        data = Path(name)
+        sync = python(SERVER_CORE, data, ["-m", "gateway.cli", "sync"], settings(upstream, data))
+        subprocess.run(sync, stdout=subprocess.DEVNULL, check=True)
+        yield data
+
+
+@contextmanager
+def running(kind: Callable[..., S], *arguments: object) -> Iterator[S]:
     """The server, for as long as the block lasts."""
     with TemporaryDirectory(prefix="switchboard-bench-") as directory:
         server = kind(Path(directory), *arguments)

@@ -1,89 +1,57 @@
-"""Plain: the same graph by Strawberry alone, as its documentation shows it; tuned: with all that is not ours.
+"""Plain: the gateway's own resolvers and adapters, served by Strawberry alone as its documentation shows it.
 
-`python -m bench.plain PORT UPSTREAM plain|tuned`. Types, translation and ids are the gateway's own, so that
-both give the same answers.
+`python -m bench.plain plain|tuned|unbatched`, with the settings of `switchboard serve`. Of gateway/ nothing
+else is used: no limits, no deadline, no error handling, no log.
 """
 
-import json
+import gc
+import logging
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
-import aiohttp
-import msgspec
 import orjson
 import strawberry
+import structlog
 import uvloop
 from aiohttp import web
 from strawberry.aiohttp.views import GraphQLView
+from strawberry.dataloader import DataLoader
 from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.schema.config import StrawberryConfig
 
-from adapters.mercately import client as mercately
-from resolvers.agents import to_agent
-from resolvers.ids import to_id
-from schema.agents import Agent
-from tests.services import HOST
+from adapters import Adapters, open_adapters
+from adapters.lines import Line
+from adapters.rest import Mode
+from bench.serving import be_patient, share_nothing
+from gateway.settings import Settings, load
+from resolvers import loaders
+from resolvers.query import Query
+from resolvers.stale import Stale
+from schema.scalars import SCALARS
 
-SESSION = web.AppKey("session", aiohttp.ClientSession)
-Info = strawberry.Info[dict[str, Any], None]
-
-
-async def read(info: Info, path: str) -> bytes:
-    session = info.context["request"].app[SESSION]
-    async with session.get(mercately.API + path) as response:
-        response.raise_for_status()
-        body: bytes = await response.read()
-    return body
+ADAPTERS = web.AppKey("adapters", Adapters)
+CONFIG = StrawberryConfig(scalar_map=SCALARS)
+REGION = "EC"
 
 
-# --- Plain ----------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class Context:
+    """What the resolvers of our queries need."""
+
+    loaders: loaders.Loaders
+    region: str = REGION
 
 
-async def plain_agents(info: Info) -> list[Agent] | None:
-    found = json.loads(await read(info, "/agents"))
-    return [
-        Agent(
-            id=to_id("Agent", agent["id"]),
-            first_name=agent["first_name"],
-            last_name=agent["last_name"],
-            email=agent["email"],
-            admin=bool(agent["admin"]),
-            key=agent["id"],
-        )
-        for agent in found["agents"]
-    ]
+class View(GraphQLView[Context, None]):
+    async def get_context(
+        self, request: web.Request, response: web.Response | web.WebSocketResponse
+    ) -> Context:
+        return Context(loaders.Loaders(request.app[ADAPTERS], REGION, Stale()))
 
 
-@strawberry.type(name="Query")
-class PlainQuery:
-    agents: list[Agent] | None = strawberry.field(resolver=plain_agents)
-
-
-def plain_view() -> GraphQLView:
-    return GraphQLView(strawberry.Schema(PlainQuery))
-
-
-# --- Tuned ----------------------------------------------------------------------------------------
-
-
-class Agents(msgspec.Struct):
-    agents: list[mercately.Agent]
-
-
-decode_agents = msgspec.json.Decoder(Agents).decode
-
-
-async def tuned_agents(info: Info) -> list[Agent] | None:
-    found = decode_agents(await read(info, "/agents"))
-    return [to_agent(agent) for agent in found.agents]
-
-
-@strawberry.type(name="Query")
-class TunedQuery:
-    agents: list[Agent] | None = strawberry.field(resolver=tuned_agents)
-
-
-class TunedView(GraphQLView):
+class TunedView(View):
     def decode_json(self, data: str | bytes) -> object:
         return orjson.loads(data)
 
@@ -91,26 +59,48 @@ class TunedView(GraphQLView):
         return orjson.dumps(data)
 
 
-def tuned_view() -> GraphQLView:
-    return TunedView(strawberry.Schema(TunedQuery, extensions=[ParserCache, ValidationCache]))
+def plain_view() -> View:
+    return View(strawberry.Schema(Query, config=CONFIG))
 
 
-# --- Both -----------------------------------------------------------------------------------------
+def tuned_view() -> View:
+    return TunedView(strawberry.Schema(Query, config=CONFIG, extensions=[ParserCache, ValidationCache]))
 
 
-def create_app(view: GraphQLView, upstream: str) -> web.Application:
-    async def session(app: web.Application) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(upstream) as app[SESSION]:
+def without_batches() -> None:
+    """As if there were no loaders: whoever asks, asks alone."""
+    assert vars(loaders)["DataLoader"] is DataLoader
+    vars(loaders)["DataLoader"] = partial(DataLoader, max_batch_size=1, cache=False)
+
+
+def create_app(view: View, settings: Settings) -> web.Application:
+    async def resources(app: web.Application) -> AsyncIterator[None]:
+        lines = {name: Line(Mode.REAL, source) for name, source in settings.sources.items()}
+        async with open_adapters(lines, settings.database) as app[ADAPTERS]:
             yield
 
     app = web.Application()
-    app.cleanup_ctx.append(session)
+    app.cleanup_ctx.append(resources)
     app.router.add_route("*", "/graphql", view)
     return app
 
 
+def main(kind: str) -> None:
+    silent = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=silent, cache_logger_on_first_use=True)
+    be_patient()
+    share_nothing()
+    if kind == "unbatched":
+        without_batches()
+    tuned, settings = kind != "plain", load()
+    app = create_app(tuned_view() if tuned else plain_view(), settings)
+    if tuned:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 10, 10)
+    loop = uvloop.new_event_loop() if tuned else None
+    web.run_app(app, host=settings.host, port=settings.port, access_log=None, loop=loop)
+
+
 if __name__ == "__main__":
-    port, upstream, kind = sys.argv[1:]
-    app = create_app(tuned_view() if kind == "tuned" else plain_view(), upstream)
-    loop = uvloop.new_event_loop() if kind == "tuned" else None
-    web.run_app(app, host=HOST, port=int(port), access_log=None, loop=loop)
+    main(sys.argv[1])

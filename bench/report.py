@@ -4,29 +4,36 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from os import getloadavg
 from pathlib import Path
 from statistics import median
 
-from bench.load import Findings, Window
+from bench.load import Window
 from bench.peers import CORES, Plain, Tuned, Unshared
 
 BOUND = 0.90
-"""What our own context, logging and loaders must leave of the speed of tuned Strawberry."""
-LIBRARIES = ("strawberry-graphql", "graphql-core", "aiohttp", "uvloop", "msgspec", "orjson", "structlog")
-COLUMNS = (
-    "peer | connections | requests per CPU second | requests/s | p50 ms | p99 ms | RSS MiB | upstream calls"
+"""What our context, limits, error handling and logging must leave of the speed of tuned Strawberry."""
+LIBRARIES = (
+    "strawberry-graphql",
+    "graphql-core",
+    "aiohttp",
+    "uvloop",
+    "sqlalchemy",
+    "aiosqlite",
+    "structlog",
 )
+COLUMNS = "peer | connections | requests per CPU second | p50 ms | p99 ms | RSS MiB | upstream calls"
 
 Measured = Mapping[tuple[str, int], Sequence[Window]]
 """By peer and connections, a window a round."""
 
 
-def machine(rounds: int, seconds: int, stub: Findings) -> str:
+def machine() -> str:
     libraries = ", ".join(f"{library} {version(library)}" for library in LIBRARIES)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {len(CORES)} cores (servers on the first, wrk and "
-        f"stub on the last), Python {platform.python_version()}, {libraries}. {rounds} alternating rounds, "
-        f"windows of {seconds} s or more, medians [least-most]. The stub alone: {stub.rate:,.0f} requests/s."
+        f"stub on the last), load before {getloadavg()[0]:.1f}, "
+        f"Python {platform.python_version()}, {libraries}."
     )
 
 
@@ -38,7 +45,6 @@ def table(measured: Measured) -> Iterator[str]:
             peer,
             str(connections),
             _spread([window.per_cpu_second for window in windows], ".0f"),
-            _median(windows, lambda window: window.findings.rate, ".0f"),
             _median(windows, lambda window: window.findings.p50, ".2f"),
             _median(windows, lambda window: window.findings.p99, ".2f"),
             _median(windows, lambda window: window.rss_at_start, ".0f")

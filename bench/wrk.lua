@@ -1,11 +1,9 @@
--- One window: the same request over and over, every answer compared, the findings as one line of JSON.
-local body, expected = os.getenv("BENCH_BODY"), os.getenv("BENCH_ANSWER")
-if body ~= "" then
-  wrk.method = "POST"
-  wrk.body = body
-  wrk.headers["Content-Type"] = "application/json"
-end
-
+-- So many requests, all of them answered, every answer compared; the findings as one line of JSON.
+-- BENCH_EXCHANGES names a file: a line with what to POST, a line with the answer to it, and so on, in turns.
+-- wrk itself only knows seconds: it is told to end when it has said "enough".
+local limit = tonumber(os.getenv("BENCH_REQUESTS"))
+local requests, expected = {}, {}
+local asked, answered, started = 0, 0, 0
 local threads = {}
 wrong = 0 -- global: thread:get reads it
 
@@ -13,15 +11,37 @@ function setup(thread)
   table.insert(threads, thread)
 end
 
-if expected ~= "" then
-  function response(status, headers, body)
-    if body ~= expected then
-      wrong = wrong + 1
-    end
+function init(arguments)
+  local lines = io.lines(os.getenv("BENCH_EXCHANGES"))
+  for body in lines do
+    table.insert(requests, wrk.format("POST", nil, { ["Content-Type"] = "application/json" }, body))
+    expected[lines()] = true
   end
 end
 
-function done(summary, latency, requests)
+-- Milliseconds until the next request: whoever comes after the last one waits for ever.
+function delay()
+  started = started + 1
+  return started > limit and 3600000 or 0
+end
+
+function request()
+  asked = asked + 1
+  return requests[asked % #requests + 1]
+end
+
+function response(status, headers, body)
+  if not expected[body] then
+    wrong = wrong + 1
+  end
+  answered = answered + 1
+  if answered == limit then
+    io.write("enough\n")
+    io.flush()
+  end
+end
+
+function done(summary, latency)
   local faults = 0
   for _, thread in ipairs(threads) do
     faults = faults + thread:get("wrong")
@@ -30,7 +50,7 @@ function done(summary, latency, requests)
     faults = faults + summary.errors[kind]
   end
   io.write(string.format(
-    '\n{"requests":%d,"seconds":%.6f,"p50":%.3f,"p99":%.3f,"faults":%d}\n',
-    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, faults
+    '\n{"requests":%d,"p50":%.3f,"p99":%.3f,"faults":%d}\n',
+    summary.requests, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, faults
   ))
 end
