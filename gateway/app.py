@@ -28,11 +28,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.Application:
-    view = View(graph or build_graph(), settings.timeout)
+    view = View(graph or build_graph(), settings.timeout, settings.region)
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         async with (
-            open_adapters(lines, settings.database) as app[ADAPTERS],
+            open_adapters(lines, settings.database, settings.database_connections) as app[ADAPTERS],
             refreshing(app[ADAPTERS], settings),
         ):
             yield

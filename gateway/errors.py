@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 from graphql import GraphQLError
-from strawberry.exceptions import MissingQueryError
+from strawberry.exceptions import MissingQueryError, StrawberryInputCoercionError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from adapters.errors import SourceError
@@ -13,7 +13,12 @@ from schema.errors import BadInput
 log = structlog.get_logger("switchboard.errors")
 
 PUBLIC = (SourceError, BadInput)
-UNSUITABLE = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
+UNSUITABLE = (
+    CannotGetOperationTypeError,
+    InvalidOperationTypeError,
+    MissingQueryError,
+    StrawberryInputCoercionError,
+)
 
 
 def presented(errors: Sequence[GraphQLError], request_id: str) -> list[GraphQLError]:
@@ -48,7 +53,7 @@ def codes(errors: Sequence[GraphQLError]) -> list[str]:
 def _cause(error: GraphQLError) -> Exception | None:
     """What was raised, under the layers that graphql-core adds."""
     cause: Exception | None = error
-    while isinstance(cause, GraphQLError):
+    while isinstance(cause, GraphQLError) and not isinstance(cause, UNSUITABLE):
         cause = cause.original_error
     return cause
 

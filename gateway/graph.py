@@ -1,8 +1,10 @@
 """The graph: Strawberry's schema, bounded in time, its contexts never shared, its errors fit to be seen."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+import warnings
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
+from datetime import datetime
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
@@ -18,6 +20,7 @@ from graphql import (
     specified_rules,
 )
 from graphql.type.definition import GraphQLResolveInfoHelpers
+from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, StreamResult, validate_document
 from strawberry.types import ExecutionContext, ExecutionResult
 
@@ -25,6 +28,7 @@ from adapters.deadline import deadline
 from gateway.errors import codes, presented
 from resolvers.context import Context
 from resolvers.query import Query
+from schema.scalars import SCALARS
 
 T = TypeVar("T")
 
@@ -32,6 +36,9 @@ DOCUMENTS = 256
 """How many documents stay parsed and validated; the body limit bounds what each may take."""
 
 log = structlog.get_logger("switchboard.graph")
+
+# Of an operation that is cancelled graphql-core leaves some coroutines unstarted: nothing is lost with them.
+warnings.filterwarnings("ignore", r"coroutine '(Executor|GraphQLCoreConverter)\.", RuntimeWarning)
 
 # graphql-core's helpers are methods of their executor, and so a cycle that would keep every context, with all
 # that it loaded, until the garbage collector comes by. What still runs afterwards finds these instead.
@@ -65,13 +72,14 @@ class _Executor(StrawberryGraphQLCoreExecutionContext):
 
     def build_per_event_executor(self, payload: Any) -> Any:
         executor = super().build_per_event_executor(payload)
-        executor.context_value = self.context_value.fresh()
+        executor.context_value = self.context_value.event()
         return executor
 
 
 class Graph(strawberry.Schema):
     def __init__(self, **roots: Any) -> None:
-        super().__init__(**roots, execution_context_class=_Executor)
+        config = StrawberryConfig(scalar_map=SCALARS)
+        super().__init__(**roots, execution_context_class=_Executor, config=config)
         self._prepared = lru_cache(DOCUMENTS)(self._prepare)
 
     def _prepare(self, query: str) -> Prepared:
@@ -140,4 +148,13 @@ def operation_name(execution: ExecutionContext) -> str | None:
 def _fit_to_be_seen(result: ExecutionResult, context: Context) -> ExecutionResult:
     if result.errors:
         result.errors = presented(result.errors, context.request_id)
+    if context.stale:
+        result.extensions = {**(result.extensions or {}), "sources": _freshness(context.stale)}
+        context.stale.clear()  # the next event of a subscription begins without
     return result
+
+
+def _freshness(stale: Mapping[str, datetime]) -> dict[str, Any]:
+    return {
+        source.upper(): {"stale": True, "since": since.isoformat()} for source, since in sorted(stale.items())
+    }

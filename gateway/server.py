@@ -19,7 +19,7 @@ from adapters import RESTS
 from adapters.errors import SourceError
 from adapters.lines import Lines, open_lines
 from adapters.storage.client import SchemaState, open_storage
-from gateway import explorer, logs, workers
+from gateway import demo, explorer, logs, workers
 from gateway.app import create_app
 from gateway.banner import banner
 from gateway.graph import Graph
@@ -72,6 +72,7 @@ async def serve(settings: Settings) -> None:
     with listening(settings) as listener:
         await prepare_database(settings)
         async with open_lines(RESTS, settings.sources, settings.sandbox, embedded=settings.embedded) as lines:
+            await demo.move_in(settings, lines)
             if reason := explorer.missing():
                 log.warning("the explorer is not built", reason=reason)
             print(banner(settings, lines, listener), flush=True)
@@ -135,6 +136,7 @@ async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, st
         await web.SockSite(runner, listener, backlog=WAITING).start()
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need never walk it again
+        gc.set_threshold(20_000, 10, 10)  # nor, all the time, what requests in flight have made since
         await stop.wait()
         log.info("stopping")
     finally:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from adapters import RESTS
 from adapters.lines import UseSandbox
 from adapters.rest import Source
+from adapters.storage.client import CONNECTIONS
 
 PREFIX = "SWITCHBOARD_"
 NESTED = "__"
@@ -51,11 +52,15 @@ class Settings(BaseSettings):
         description="`mysql+aiomysql://user:password@host/name`, or `sqlite+aiosqlite:///path`. "
         "Left out, SQLite in the data directory: the embedded default.",
     )
+    database_connections: int = Field(
+        CONNECTIONS, ge=1, le=1000, description="Connections to the database open at most, in each process."
+    )
     sandbox: UseSandbox = Field(
         UseSandbox.AUTO,
         description="`auto`: in the embedded default, sources without credentials are answered by their "
         "sandbox. `on`: every source is, credentials or not. `off`: none ever is.",
     )
+    demo: bool = Field(True, description="`off` leaves an empty embedded database empty.")
     timeout: float = Field(3, gt=0, le=300, description="Seconds an operation may wait for its sources.")
     body_limit: int = Field(262_144, ge=1_024, le=104_857_600, description="Bytes a request's body may have.")
     drain: float = Field(
@@ -194,6 +199,8 @@ def variables(model: BaseModel, *path: str) -> Iterator[Variable]:
 def _shown(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if not isinstance(value, SecretStr):
         return str(value)
     secret = value.get_secret_value()

@@ -51,7 +51,7 @@ class _Socket(AiohttpWebSocketAdapter):
 class View(GraphQLView[Context, None]):
     websocket_adapter_class = _Socket
 
-    def __init__(self, graph: Graph, timeout: float) -> None:
+    def __init__(self, graph: Graph, timeout: float, region: str) -> None:
         super().__init__(
             graph,
             graphql_ide=None,
@@ -60,6 +60,7 @@ class View(GraphQLView[Context, None]):
             max_subscriptions_per_connection=20,
         )
         self._timeout = timeout
+        self._region = region
         self._sockets: WeakSet[web.WebSocketResponse] = WeakSet()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
@@ -105,7 +106,7 @@ class View(GraphQLView[Context, None]):
     async def get_context(
         self, request: web.Request, response: web.Response | web.WebSocketResponse
     ) -> Context:
-        context = Context(request.app[ADAPTERS], request[REQUEST_ID], self._timeout)
+        context = Context(request.app[ADAPTERS], request[REQUEST_ID], self._timeout, self._region)
         request[CONTEXT] = context
         return context
 

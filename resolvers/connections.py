@@ -1,8 +1,11 @@
 """Connections: how much of a long list is asked for, and the page that answers."""
 
-from collections.abc import Callable, Sequence
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from resolvers.ids import NotOurs
 from schema.connections import Connection, Edge, PageInfo
 from schema.errors import BadInput
 
@@ -16,6 +19,21 @@ def check_first(first: int) -> None:
         raise BadInput({"first": f"Ask for 1 to {MOST} at a time; {first} given."})
 
 
+def to_cursor(place: str) -> str:
+    """Opaque to clients; to us what a page was ordered by."""
+    return urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
+
+
+def from_cursor(text: str) -> str:
+    try:
+        place = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, ValueError):
+        raise NotOurs("after", "a cursor") from None
+    if to_cursor(place) != text:
+        raise NotOurs("after", "a cursor")
+    return place
+
+
 def connection(
     kind: type[C],
     nodes: Sequence[T],
@@ -23,7 +41,7 @@ def connection(
     *,
     has_next: bool,
     after: str | None,
-    total: int | None = None,
+    total: int | Callable[[], Awaitable[int | None]] | None = None,
 ) -> C:
     """`cursor` tells that of the node at an index."""
     edges = [Edge(cursor=cursor(index), node=node) for index, node in enumerate(nodes)]
@@ -36,5 +54,5 @@ def connection(
             start_cursor=edges[0].cursor if edges else None,
             end_cursor=edges[-1].cursor if edges else None,
         ),
-        total_count=total,
+        total=total,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from adapters import Adapters
 from resolvers.loaders import Loaders
+from resolvers.stale import Stale
 
 
 @dataclass(slots=True)
@@ -12,13 +13,20 @@ class Context:
     request_id: str
     timeout: float
     """Seconds the operation may wait for its sources."""
+    region: str
+    """Whose phones are written without a country."""
+    stale: Stale = field(default_factory=Stale)
     loaders: Loaders = field(init=False)
     operation: str | None = field(init=False, default=None)
     """The name of what is run, for the log line."""
 
     def __post_init__(self) -> None:
-        self.loaders = Loaders(self.adapters)
+        self.loaders = Loaders(self.adapters, self.region, self.stale)
 
     def fresh(self) -> "Context":
-        """For the next operation of a connection, or the next event of a subscription."""
-        return Context(self.adapters, self.request_id, self.timeout)
+        """For the next operation of a connection."""
+        return Context(self.adapters, self.request_id, self.timeout, self.region)
+
+    def event(self) -> "Context":
+        """For the next event of a subscription, whose answers the subscription itself completes."""
+        return Context(self.adapters, self.request_id, self.timeout, self.region, self.stale)

@@ -1,23 +1,26 @@
 """Conversations: of both channels of Mercately, merged newest first, reading only the pages that it takes."""
 
-import asyncio
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 import strawberry
 
 from adapters.mercately import client as mercately
-from resolvers.connections import MOST, check_first, connection
+from resolvers.connections import MOST, check_first, connection, from_cursor, to_cursor
 from resolvers.ids import NotOurs, key_of, number_of, to_id
+from resolvers.waiting import all_of
 from schema.context import Info
 from schema.conversations import Conversation, ConversationChannel, ConversationConnection
 
 PAGE = MOST + 1
 """Rows a call: one more than anybody may ask for, so that one page also tells whether there is a next one."""
+WIDE = 500
+"""Rows a call where certain customers are looked for: they may stand anywhere."""
+AT_ONCE = 4
+"""So many pages are read at the same time when the first, the newest, did not have them all."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Order = tuple[int, str, int]
@@ -31,6 +34,7 @@ def to_conversation(row: mercately.Conversation) -> Conversation:
         message_count=row.message_count,
         last_interaction=row.last_interaction,
         agent_id=row.agent_id,
+        told=row,
     )
 
 
@@ -49,16 +53,15 @@ class Cursor:
     def __str__(self) -> str:
         since, channel, customer = self.behind
         pages = ",".join(f"{channel}={page}" for channel, page in self.pages.items())
-        return urlsafe_b64encode(f"{-since}:{channel}:{customer}:{pages}".encode()).rstrip(b"=").decode()
+        return to_cursor(f"{-since}:{channel}:{customer}:{pages}")
 
     @classmethod
     def read(cls, text: str) -> "Cursor":
         try:
-            plain = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-            since, channel, customer, pages = plain.split(":")
+            since, channel, customer, pages = from_cursor(text).split(":")
             places = {name: int(page) for name, page in (place.split("=") for place in pages.split(","))}
             cursor = cls((-int(since), ConversationChannel(channel).value, int(customer)), places)
-        except (binascii.Error, ValueError):
+        except ValueError:
             raise NotOurs("after", "a cursor") from None
         if str(cursor) != text or min(places.values()) < 1:
             raise NotOurs("after", "a cursor")
@@ -145,7 +148,7 @@ async def page_of_conversations(
 async def _newest(channels: list[_Channel]) -> mercately.Conversation | None:
     """The newest row that is left; the pages that are needed for it are read at the same time."""
     if needy := [each.fill() for each in channels if each.more and not each.rows]:
-        await asyncio.gather(*needy)
+        await all_of(needy)
     left = [each for each in channels if each.rows]
     if not left:
         return None
@@ -189,3 +192,51 @@ async def load_conversations(
                 wanted.discard(key)
                 found[key] = to_conversation(row)
     return [found.get(key) for key in keys]
+
+
+Rows = list[mercately.Conversation]
+
+
+async def load_rows_of(source: mercately.Mercately, customers: Sequence[int]) -> list[Rows]:
+    """The conversations with each customer, newest first. Mercately cannot be asked for those of one."""
+    wanted = frozenset(customers)
+    channels = await all_of(_rows_of(source, each.value, wanted) for each in ConversationChannel)
+    return [
+        sorted((found[customer] for found in channels if customer in found), key=order)
+        for customer in customers
+    ]
+
+
+async def _rows_of(
+    source: mercately.Mercately, channel: mercately.Channel, wanted: frozenset[int]
+) -> dict[int, mercately.Conversation]:
+    """Reads from the newest on until everybody was there, or to the end."""
+    found: dict[int, mercately.Conversation] = {}
+    page, count, more = 1, 1, True
+    while more and len(found) < len(wanted):
+        pages = await all_of(
+            source.conversations(channel, page + ahead, count=WIDE) for ahead in range(count)
+        )
+        for row in chain.from_iterable(pages):
+            if row.customer_row_id in wanted:
+                found.setdefault(row.customer_row_id, row)
+        page, count, more = page + count, AT_ONCE, len(pages[-1]) == WIDE
+    return found
+
+
+def page_of_rows(
+    rows: Rows, *, channel: ConversationChannel | None, first: int, after: str | None
+) -> ConversationConnection:
+    """Of the few conversations with one customer."""
+    check_first(first)
+    behind = Cursor.read(after).behind if after is not None else None
+    wanted = [row for row in rows if channel is None or row.channel == channel.value]
+    left = [row for row in wanted if behind is None or order(row) > behind]
+    return connection(
+        ConversationConnection,
+        [to_conversation(row) for row in left[:first]],
+        lambda index: str(Cursor(order(left[index]), {left[index].channel: 1})),
+        has_next=len(left) > first,
+        after=after,
+        total=len(wanted),
+    )

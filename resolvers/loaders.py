@@ -1,24 +1,123 @@
 """The loaders of one operation: each is built when it is first asked for, and asks at most once a key."""
 
+from collections.abc import Sequence
 from functools import cached_property, partial
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
+from strawberry import ID
 from strawberry.dataloader import DataLoader
 
 from adapters import Adapters
+from adapters.mercately.client import Conversation as Row
+from adapters.rest import Mode
+from adapters.storage.directory import Filter
+from adapters.storage.identity import Key
 from resolvers.agents import load_agents, load_all_agents
-from resolvers.conversations import load_conversations, page_of_conversations
-from resolvers.groups import load_all_groups, load_groups
+from resolvers.balances import load_balances, page_of_entries
+from resolvers.conversations import (
+    load_conversations,
+    load_rows_of,
+    order,
+    page_of_conversations,
+    page_of_rows,
+)
+from resolvers.customers import load_customers, load_customers_in, page_of_customers, to_filter
+from resolvers.groups import (
+    Groups,
+    group_key,
+    load_groups,
+    load_marketing_groups,
+    load_own_groups,
+    load_own_groups_of,
+)
+from resolvers.people import By
+from resolvers.stale import Stale
 from resolvers.templates import load_all_templates, load_templates
+from resolvers.waiting import all_of
 from schema.agents import Agent
-from schema.conversations import Conversation, ConversationConnection
+from schema.balances import Balance, BalanceEntryConnection
+from schema.conversations import Conversation, ConversationChannel, ConversationConnection
+from schema.customers import Customer, CustomerConnection, CustomerFilter
 from schema.groups import Group
+from schema.sources import Source
 from schema.templates import Template
 
 
 class Loaders:
-    def __init__(self, adapters: Adapters) -> None:
+    def __init__(self, adapters: Adapters, region: str, stale: Stale) -> None:
         self._adapters = adapters
+        self._region = region
+        self._stale = stale
+
+    # Customers
+
+    @cached_property
+    def customer(self) -> DataLoader[By, Customer | None]:
+        return DataLoader(partial(load_customers, self._adapters, self._region, self._stale, self._rows_of))
+
+    @cached_property
+    def customer_in(self) -> DataLoader[Row, Customer | None]:
+        load = partial(load_customers_in, self._adapters, self._region, self._stale)
+        return DataLoader(load, cache_key_fn=attrgetter("customer_row_id"))
+
+    async def customers(self, filter: CustomerFilter, *, first: int, after: str | None) -> CustomerConnection:
+        return await self._page(to_filter(filter), first=first, after=after)
+
+    async def members(self, group_id: ID, *, first: int, after: str | None) -> CustomerConnection:
+        return await self._page(Filter(group=group_key(group_id)), first=first, after=after)
+
+    async def _page(self, filter: Filter, *, first: int, after: str | None) -> CustomerConnection:
+        return await page_of_customers(self._adapters, self._stale, filter, first=first, after=after)
+
+    @cached_property
+    def balance(self) -> DataLoader[str, Balance | None]:
+        return DataLoader(partial(load_balances, self._adapters.storage.everyprint))
+
+    async def balance_entries(
+        self, messenger_id: str, *, first: int, after: str | None
+    ) -> BalanceEntryConnection:
+        return await page_of_entries(
+            self._adapters.storage.everyprint, messenger_id, first=first, after=after
+        )
+
+    # Groups
+
+    @cached_property
+    def _groups(self) -> dict[str, DataLoader[None, Groups]]:
+        own = partial(load_own_groups, self._adapters.storage.everyprint)
+        return {
+            "everyprint": DataLoader(own),
+            "poster": DataLoader(partial(load_marketing_groups, self._adapters.poster)),
+        }
+
+    @cached_property
+    def group(self) -> DataLoader[Key, Group | None]:
+        return DataLoader(partial(load_groups, self._groups))
+
+    async def groups(self, source: Source | None) -> list[Group]:
+        """Of one source, or of all that are connected."""
+        unconnected = {"poster"} if self._adapters.poster.mode is Mode.OFF else set()
+        wanted = self._groups.keys() - unconnected if source is None else self._groups.keys() & {source.value}
+        found = await all_of(self._groups[name].load(None) for name in sorted(wanted))
+        return [group for groups in found for group in groups.values()]
+
+    @cached_property
+    def _own_groups_of(self) -> DataLoader[str, list[Group]]:
+        return DataLoader(partial(load_own_groups_of, self._adapters.storage.everyprint))
+
+    async def groups_of(self, member_keys: Sequence[str], group_keys: Sequence[str]) -> list[Group]:
+        found = await all_of([self._own_groups_of_all(member_keys), self._groups_by_key(group_keys)])
+        return list({group.id: group for groups in found for group in groups}.values())
+
+    async def _own_groups_of_all(self, member_keys: Sequence[str]) -> list[Group]:
+        return list(chain.from_iterable(await self._own_groups_of.load_many(member_keys)))
+
+    async def _groups_by_key(self, keys: Sequence[str]) -> list[Group]:
+        return [group for group in await self.group.load_many(map(Key.parse, keys)) if group]
+
+    # Conversations
 
     @cached_property
     def agents(self) -> DataLoader[None, dict[int, Agent]]:
@@ -37,12 +136,21 @@ class Loaders:
         return await page_of_conversations(self._adapters.mercately, **asked)
 
     @cached_property
-    def groups(self) -> DataLoader[None, dict[str, Group]]:
-        return DataLoader(partial(load_all_groups, self._adapters.poster))
+    def _rows_of(self) -> DataLoader[int, list[Row]]:
+        return DataLoader(partial(load_rows_of, self._adapters.mercately))
 
-    @cached_property
-    def group(self) -> DataLoader[str, Group | None]:
-        return DataLoader(partial(load_groups, self.groups))
+    async def conversations_of(
+        self, row_ids: Sequence[int], *, channel: ConversationChannel | None, first: int, after: str | None
+    ) -> ConversationConnection:
+        rows = sorted(chain.from_iterable(await self._rows_of.load_many(row_ids)), key=order)
+        return page_of_rows(rows, channel=channel, first=first, after=after)
+
+    async def agent_of(self, row_ids: Sequence[int]) -> Agent | None:
+        rows = chain.from_iterable(await self._rows_of.load_many(row_ids))
+        assigned = [(order(row), row.agent_id) for row in rows if row.agent_id]
+        return await self.agent.load(min(assigned)[1]) if assigned else None
+
+    # Templates
 
     @cached_property
     def templates(self) -> DataLoader[None, dict[str, Template]]:

@@ -7,6 +7,7 @@ import strawberry
 
 from resolvers.agents import find_agent
 from resolvers.conversations import find_conversation
+from resolvers.customers import find_customer_by_id
 from resolvers.groups import find_group
 from resolvers.ids import NotOurs, split_id
 from resolvers.templates import find_template
@@ -19,6 +20,7 @@ MOST = 100
 FINDERS: Mapping[str, Callable[[Info, strawberry.ID], Awaitable[Node | None]]] = {
     "Agent": find_agent,
     "Conversation": find_conversation,
+    "Customer": find_customer_by_id,
     "Group": find_group,
     "Template": find_template,
 }

@@ -4,13 +4,17 @@ import strawberry
 
 from resolvers.agents import find_agent, list_agents
 from resolvers.conversations import list_conversations
+from resolvers.customers import find_customer, list_customers
 from resolvers.groups import find_group, list_groups
 from resolvers.nodes import find_node, find_nodes
+from resolvers.sources import list_sources
 from resolvers.templates import find_template, list_templates
 from schema.agents import Agent
 from schema.conversations import ConversationConnection
+from schema.customers import Customer, CustomerConnection
 from schema.groups import Group
 from schema.node import Node
+from schema.sources import SourceStatus
 from schema.templates import Template
 
 
@@ -20,6 +24,14 @@ class Query:
     nodes: list[Node | None] = strawberry.field(
         resolver=find_nodes,
         description="Up to 100 things by their ids, in that order, null for what is not there.",
+    )
+    customer: Customer | None = strawberry.field(
+        resolver=find_customer,
+        description="One person, by any of their keys, as every source that knows them says now.",
+    )
+    customers: CustomerConnection | None = strawberry.field(
+        resolver=list_customers,
+        description="People across sources, each once, as of the directory's last refresh.",
     )
     agents: list[Agent] | None = strawberry.field(
         resolver=list_agents, description="Everyone who answers customers."
@@ -37,3 +49,7 @@ class Query:
         resolver=list_templates, description="The WhatsApp templates, all of them or those of one status."
     )
     template: Template | None = strawberry.field(resolver=find_template)
+    sources: list[SourceStatus] = strawberry.field(
+        resolver=list_sources,
+        description="How every source of this version is doing. Asks none of them, and never fails.",
+    )

@@ -1,5 +1,6 @@
 """Connections: one page of a long list, as Relay's specification has it."""
 
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import strawberry
@@ -25,4 +26,9 @@ class Edge(Generic[Node]):
 class Connection(Generic[Node]):
     edges: list[Edge[Node]]
     page_info: PageInfo
-    total_count: int | None = strawberry.field(description="Where the source knows it.")
+    total: strawberry.Private[int | Callable[[], Awaitable[int | None]] | None]
+    """Known already, or how to find out, should anybody ask."""
+
+    @strawberry.field(description="Where the source knows it.")
+    async def total_count(self) -> int | None:
+        return await self.total() if callable(self.total) else self.total

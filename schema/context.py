@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import strawberry
 from strawberry.dataloader import DataLoader
 
 if TYPE_CHECKING:  # the nouns import this file for their relations
     from schema.agents import Agent
+    from schema.balances import Balance, BalanceEntryConnection
     from schema.conversations import Conversation, ConversationChannel, ConversationConnection
+    from schema.customers import Customer, CustomerConnection, CustomerFilter
     from schema.groups import Group
+    from schema.sources import Source
     from schema.templates import Template
 
 
 class Loaders(Protocol):
     """Keys in, nouns out, None for what is not there; they live as long as one operation."""
+
+    @property
+    def balance(self) -> DataLoader[str, Balance | None]: ...
+
+    async def balance_entries(
+        self, messenger_id: str, *, first: int, after: str | None
+    ) -> BalanceEntryConnection: ...
+
+    @property
+    def customer_in(self) -> DataLoader[Any, Customer | None]: ...
+
+    @property
+    def customer(self) -> DataLoader[Any, Customer | None]: ...
+
+    async def customers(
+        self, filter: CustomerFilter, *, first: int, after: str | None
+    ) -> CustomerConnection: ...
+
+    async def groups_of(self, member_keys: Sequence[str], group_keys: Sequence[str]) -> list[Group]: ...
+
+    async def agent_of(self, row_ids: Sequence[int]) -> Agent | None: ...
+
+    async def conversations_of(
+        self, row_ids: Sequence[int], *, channel: ConversationChannel | None, first: int, after: str | None
+    ) -> ConversationConnection: ...
+
+    async def members(
+        self, group_id: strawberry.ID, *, first: int, after: str | None
+    ) -> CustomerConnection: ...
 
     @property
     def agents(self) -> DataLoader[None, dict[int, Agent]]: ...
@@ -36,11 +69,10 @@ class Loaders(Protocol):
         after: str | None,
     ) -> ConversationConnection: ...
 
-    @property
-    def groups(self) -> DataLoader[None, dict[str, Group]]: ...
+    async def groups(self, source: Source | None) -> list[Group]: ...
 
     @property
-    def group(self) -> DataLoader[str, Group | None]: ...
+    def group(self) -> DataLoader[Any, Group | None]: ...
 
     @property
     def templates(self) -> DataLoader[None, dict[str, Template]]: ...
@@ -50,6 +82,9 @@ class Loaders(Protocol):
 
 
 class HasLoaders(Protocol):
+    @property
+    def region(self) -> str: ...
+
     @property
     def loaders(self) -> Loaders: ...
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
@@ -9,6 +10,9 @@ from schema.agents import Agent
 from schema.connections import Connection
 from schema.context import Info
 from schema.node import Node
+
+if TYPE_CHECKING:
+    from schema.customers import Customer
 
 
 @strawberry.enum
@@ -23,6 +27,12 @@ class Conversation(Node):
     message_count: int
     last_interaction: datetime
     agent_id: strawberry.Private[int | None]
+    told: strawberry.Private[Any]
+    """The row it was read from: it names its customer, and tells of one whom the directory does not know."""
+
+    @strawberry.field(description="With whom; from the directory, or from what the conversation itself says.")
+    async def customer(self, info: Info) -> Annotated["Customer", strawberry.lazy("schema.customers")] | None:
+        return await info.context.loaders.customer_in.load(self.told)
 
     @strawberry.field(description="Who answers it; null while nobody does.")
     async def agent(self, info: Info) -> Agent | None:

@@ -2,11 +2,16 @@
 
 from decimal import Decimal
 from enum import Enum
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from schema.context import Info
 from schema.node import Node
 from schema.sources import Source
+
+if TYPE_CHECKING:
+    from schema.customers import CustomerConnection
 
 
 @strawberry.enum(description="What a group's percent is: bonuses saved up, or a discount given.")
@@ -22,9 +27,17 @@ class Loyalty:
     birthday_bonus: Decimal = strawberry.field(description="In whole units of the account's currency.")
 
 
-@strawberry.type(description="A set of customers: a Poster marketing group.")
+@strawberry.type(description="A set of customers: a Poster marketing group, or one kept here.")
 class Group(Node):
     source: Source
     name: str
     customer_count: int
     loyalty: Loyalty | None = strawberry.field(description="Null for a group without a loyalty scheme.")
+
+    @strawberry.field(description="Its members, each once, as the directory knows them.")
+    async def customers(
+        self, info: Info, first: int | None = 50, after: str | None = strawberry.UNSET
+    ) -> Annotated["CustomerConnection", strawberry.lazy("schema.customers")] | None:
+        return await info.context.loaders.members(
+            self.id, first=50 if first is None else first, after=after or None
+        )

@@ -1,22 +1,27 @@
 """The gateway under test: the real application on a socket, its vendors the sandboxes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
 
-from adapters import open_adapters
+from adapters import Adapters, open_adapters
 from adapters.lines import Line, Lines
 from adapters.mercately.client import MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.poster.client import PosterSettings
 from adapters.poster.sandbox import PosterSandbox
 from adapters.rest import Mode
+from adapters.storage import demo
+from adapters.storage.client import Storage
 from gateway.graph import Graph
+from gateway.keys import ADAPTERS
 from gateway.refresher import connected
 from gateway.server import application_runner, prepare_database
 from gateway.settings import Settings, load
@@ -31,6 +36,8 @@ class Gateway:
     poster: PosterSandbox
     settings: Settings
     lines: Lines
+    storage: Storage
+    """The application's own."""
 
     async def ask(
         self, query: str, headers: dict[str, str] | None = None, **variables: Any
@@ -64,15 +71,18 @@ async def _nobody(_: Progress) -> None: ...
 
 
 @asynccontextmanager
-async def serving(settings: Settings, lines: Lines, graph: Graph | None = None) -> AsyncIterator[str]:
-    """The application as the server runs it, on a free port; its address."""
+async def serving(
+    settings: Settings, lines: Lines, graph: Graph | None = None
+) -> AsyncIterator[tuple[str, Adapters]]:
+    """The application as the server runs it, on a free port: its address and its sources."""
     await prepare_database(settings)
     runner = application_runner(settings, lines, graph)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        yield site.name
+        assert runner.app
+        yield site.name, runner.app[ADAPTERS]
     finally:
         await runner.cleanup()
 
@@ -84,8 +94,8 @@ async def gateway_on(
     """A gateway on sandboxes of its own; `lines` are those that lead elsewhere."""
     async with MercatelySandbox() as mercately, PosterSandbox() as poster, ClientSession() as session:
         everywhere = {**lines_to(mercately, poster, **patience), **(lines or {})}
-        async with serving(settings, everywhere, graph) as url:
-            yield Gateway(url, session, mercately, poster, settings, everywhere)
+        async with serving(settings, everywhere, graph) as (url, adapters):
+            yield Gateway(url, session, mercately, poster, settings, everywhere, adapters.storage)
 
 
 def lines_to(mercately: MercatelySandbox, poster: PosterSandbox, **patience: float) -> Lines:
@@ -103,5 +113,28 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    async with gateway_on(settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def peopled_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo people and everybody whom the sandboxes know, mirrored once."""
+    settings = load(data_dir=tmp_path_factory.mktemp("peopled"), directory_interval=0)
+
+    async def people() -> None:
+        async with gateway_on(settings) as gateway:
+            await demo.move_in(gateway.storage.everyprint)
+            await gateway.sync()
+
+    asyncio.run(people())
+    return settings.data_dir / "switchboard.db"
+
+
+@pytest.fixture
+async def peopled(settings: Settings, peopled_database: Path) -> AsyncIterator[Gateway]:
+    """A gateway whose directory knows everybody, and whose sandboxes were asked nothing yet."""
+    settings.data_dir.mkdir()
+    copy(peopled_database, settings.data_dir)
     async with gateway_on(settings) as opened:
         yield opened

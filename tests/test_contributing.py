@@ -72,6 +72,7 @@ async def test_a_source_added_as_it_says_there_works(copy: Path, monkeypatch: py
 
     async with serve(copy) as served:
         answer = await ask(served.url, "{ tickets { id subject agent { email } } }")
+        status = await ask(served.url, "{ sources { source sandbox } }")
         ended = await served.end()
 
     assert answer == {
@@ -82,6 +83,16 @@ async def test_a_source_added_as_it_says_there_works(copy: Path, monkeypatch: py
                     "subject": "The printer is on fire",
                     "agent": {"email": "agent@example.com"},
                 }
+            ]
+        }
+    }
+    assert status == {
+        "data": {
+            "sources": [
+                {"source": "EVERYPRINT", "sandbox": False},
+                {"source": "MERCATELY", "sandbox": True},
+                {"source": "POSTER", "sandbox": True},
+                {"source": "HELPDESK", "sandbox": True},
             ]
         }
     }

@@ -55,8 +55,8 @@ async def test_make_run_serves_and_says_what_it_runs_on(tmp_path: Path) -> None:
     assert '"event":"stopped"' in ended.err  # make itself ends by the signal
 
 
-async def test_the_first_query_gets_the_answer_that_is_printed(gateway: Gateway, tmp_path: Path) -> None:
-    command = block("sh", "curl").replace("http://127.0.0.1:8000", gateway.url)
+async def test_the_first_query_gets_the_answer_that_is_printed(peopled: Gateway, tmp_path: Path) -> None:
+    command = block("sh", "curl").replace("http://127.0.0.1:8000", peopled.url)
 
     answered = await sh(command, tmp_path)
 

@@ -164,7 +164,7 @@ class _People:
     """Sets of keys that only ever grow together, each under the first of its keys."""
 
     def __init__(self, known: set[Key], named: set[Key]) -> None:
-        self._keys = sorted(known, key=_order) + sorted(named - known, key=_order)
+        self._keys = sorted(known, key=order) + sorted(named - known, key=order)
         self._places = {key: place for place, key in enumerate(self._keys)}
         self._above = list(range(len(self._keys)))
 
@@ -184,7 +184,7 @@ class _People:
         return place
 
 
-def _order(key: Key) -> tuple[int, str, int, str]:
+def order(key: Key) -> tuple[int, str, int, str]:
     """By source, then by the number that a key is or, as web ids do, ends with: the oldest stays first."""
     rank = SOURCES.index(key.source) if key.source in SOURCES else len(SOURCES)
     number = _NUMBER_AT_THE_END.search(key.id)

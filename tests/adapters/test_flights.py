@@ -77,7 +77,7 @@ async def test_fifty_identical_reads_are_one_call(
     answers = await asyncio.gather(*(mercately.agents() for _ in range(50)))
 
     assert mercately_sandbox.count("/agents") == 1
-    assert mercately.calls == Counter({("agents", "ok"): 1})
+    assert mercately.record.calls == Counter({("agents", "ok"): 1})
     assert all(answer == answers[0] for answer in answers)
 
 
@@ -154,7 +154,7 @@ async def test_a_cancelled_caller_leaves_alone(
     assert 2763 in await second
     assert 2763 in await third
     assert first.cancelled()
-    assert mercately.calls == Counter({("agents", "ok"): 1})
+    assert mercately.record.calls == Counter({("agents", "ok"): 1})
 
 
 async def test_when_all_have_left_the_vendor_sees_the_connection_close() -> None:
@@ -208,7 +208,7 @@ async def test_a_deadline_that_has_passed_ends_the_call(
         await mercately.agents()
     await mercately.agents()
 
-    assert mercately.calls["agents", "ok"] == 1
+    assert mercately.record.calls["agents", "ok"] == 1
 
 
 # Step by step

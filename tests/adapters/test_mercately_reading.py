@@ -651,7 +651,11 @@ async def ask_everything(client: Mercately) -> None:
 async def test_each_question_is_counted_under_its_name(vendor: Vendor) -> None:
     await ask_everything(vendor.client)
 
-    assert vendor.client.calls == {("customers", "ok"): 1, ("customer", "ok"): 1, ("conversations", "ok"): 2}
+    assert vendor.client.record.calls == {
+        ("customers", "ok"): 1,
+        ("customer", "ok"): 1,
+        ("conversations", "ok"): 2,
+    }
 
 
 async def test_no_log_line_says_who_was_asked_for(

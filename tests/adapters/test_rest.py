@@ -197,13 +197,13 @@ async def test_any_trouble_is_an_error_of_ours_until_it_heals(
 
         assert type(caught.value) is kind
         assert_fit_to_be_seen(caught.value, code)
-        assert mercately.calls == Counter({("agents", code): 1})
+        assert mercately.record.calls == Counter({("agents", code): 1})
         [line] = log_lines
         assert_fit_to_be_logged(line, code)
 
         await vendor.heal()
         await mercately.agents()
-        assert mercately.calls["agents", "ok"] == 1
+        assert mercately.record.calls["agents", "ok"] == 1
 
 
 # When all is well
@@ -213,7 +213,7 @@ async def test_an_answer_is_read_counted_and_logged_once(mercately: Mercately, l
     agents = await mercately.agents()
 
     assert agents[2763] == Agent(2763, "Agent", "Example", "agent@example.com", True)
-    assert mercately.calls == Counter({("agents", "ok"): 1})
+    assert mercately.record.calls == Counter({("agents", "ok"): 1})
     [line] = log_lines
     assert_fit_to_be_logged(line, "ok")
     assert line["status"] == 200
@@ -230,7 +230,7 @@ async def test_a_call_that_is_given_up_is_counted_as_that(
     for _ in range(5):  # the call itself ends a moment after its last caller
         await asyncio.sleep(0)
 
-    assert mercately.calls == Counter({("agents", "CANCELLED"): 1})
+    assert mercately.record.calls == Counter({("agents", "CANCELLED"): 1})
     assert [line["outcome"] for line in log_lines] == ["CANCELLED"]
 
 
@@ -252,7 +252,7 @@ async def test_a_source_that_is_off_is_misconfigured_and_nobody_is_asked(log_lin
 
     assert_fit_to_be_seen(caught.value, "SOURCE_MISCONFIGURED")
     assert raw.accepted == 0
-    assert mercately.calls == Counter()
+    assert mercately.record.calls == Counter()
     assert log_lines == []
 
 

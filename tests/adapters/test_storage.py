@@ -197,6 +197,13 @@ async def test_the_folder_of_a_database_is_made_and_private(tmp_path: Path) -> N
     assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
 
 
+async def test_no_more_connections_are_open_than_was_said(mariadb_url: str) -> None:
+    ours = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()"
+    async with open_storage(mariadb_url, connections=3) as storage:
+        await asyncio.gather(*(storage.ping() for _ in range(50)))
+        assert await asked(storage, ours) == 3
+
+
 async def test_a_database_in_memory_needs_no_folder() -> None:
     async with open_storage("sqlite+aiosqlite://") as storage:
         await storage.migrate()

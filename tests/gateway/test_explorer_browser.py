@@ -41,8 +41,8 @@ async def test_a_query_is_typed_run_and_answered(gateway: Gateway, browser: Brow
     assert_clean(visit)
 
 
-async def test_every_example_opens_in_a_tab_and_answers(gateway: Gateway, browser: Browser) -> None:
-    async with visiting(browser, f"{gateway.url}/graphql") as visit:
+async def test_every_example_opens_in_a_tab_and_answers(peopled: Gateway, browser: Browser) -> None:
+    async with visiting(browser, f"{peopled.url}/graphql") as visit:
         names = await tabs(visit.page)
         for name in names:
             await open_tab(visit.page, name)
@@ -56,11 +56,11 @@ async def test_every_example_opens_in_a_tab_and_answers(gateway: Gateway, browse
 
 
 async def test_the_picture_in_readme_is_of_this_page(
-    gateway: Gateway, browser: Browser, tmp_path: Path
+    peopled: Gateway, browser: Browser, tmp_path: Path
 ) -> None:
     picture = Path(os.environ.get("SWITCHBOARD_PICTURES", tmp_path)) / "explorer.png"
-    async with visiting(browser, f"{gateway.url}/graphql") as visit:
-        await open_tab(visit.page, "Conversations")
+    async with visiting(browser, f"{peopled.url}/graphql") as visit:
+        await open_tab(visit.page, "Person")
         await run(visit.page)
         await answer(visit.page)
         await visit.page.screenshot(path=picture)

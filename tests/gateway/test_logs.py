@@ -23,7 +23,7 @@ def of(log: str, event: str) -> list[dict[str, Any]]:
 
 
 async def test_a_request_is_one_line_and_so_is_each_call_it_makes(tmp_path: Path) -> None:
-    async with serve(tmp_path) as served, ClientSession() as session:
+    async with serve(tmp_path, DEMO="off") as served, ClientSession() as session:
         query = {"query": "query Everyone { agents { id } templates { id } }"}
         async with session.post(
             f"{served.url}/graphql", json=query, headers={"X-Request-Id": "r-1"}
@@ -51,7 +51,7 @@ async def test_a_request_is_one_line_and_so_is_each_call_it_makes(tmp_path: Path
 
 
 async def test_an_error_is_told_by_its_codes(tmp_path: Path) -> None:
-    async with serve(tmp_path) as served, ClientSession() as session:
+    async with serve(tmp_path, DEMO="off") as served, ClientSession() as session:
         await session.post(f"{sandbox_of(served)}/_sandbox/trouble", json={"kind": "html", "path": "/agents"})
         await ask(served.url, "{ agents { id } }")
         await ask(served.url, "{ nope }")

@@ -31,7 +31,7 @@ async def make_slow(served: Served, seconds: float) -> None:
 
 async def until_asked(served: Served) -> None:
     async with ClientSession() as session:
-        while not await (await session.get(f"{sandbox_of(served)}/_sandbox/asked")).json():
+        while "/agents" not in await (await session.get(f"{sandbox_of(served)}/_sandbox/asked")).text():
             await asyncio.sleep(0.02)
 
 

@@ -20,6 +20,10 @@ WRONG = {
     ),
     "WORKERS": ("0", "SWITCHBOARD_WORKERS: input should be greater than or equal to 1."),
     "SANDBOX": ("maybe", "SWITCHBOARD_SANDBOX: input should be 'auto', 'on' or 'off'."),
+    "DEMO": (
+        "maybe",
+        "SWITCHBOARD_DEMO: input should be a valid boolean, unable to interpret input.",
+    ),
     "DATABASE_URL": (
         "postgresql://me:hunter2@db/x",
         "SWITCHBOARD_DATABASE_URL: must start with sqlite+aiosqlite:/// or mysql+aiomysql://.",

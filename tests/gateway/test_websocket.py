@@ -190,7 +190,7 @@ async def test_a_page_of_another_origin_may_not_connect(gateway: Gateway) -> Non
 async def test_stopping_tells_every_open_socket(settings: Settings) -> None:
     graph = Graph(query=Query, subscription=Watching)
     async with MercatelySandbox() as mercately, PosterSandbox() as poster, ClientSession() as session:
-        async with serving(settings, lines_to(mercately, poster), graph) as url:
+        async with serving(settings, lines_to(mercately, poster), graph) as (url, _):
             opened = await session.ws_connect(f"{url}/graphql", protocols=[PROTOCOL])
             await opened.send_json({"type": "connection_init"})
             assert (await opened.receive_json())["type"] == "connection_ack"

@@ -5,7 +5,7 @@ import pytest
 from resolvers.ids import to_id
 from tests.gateways import Gateway
 
-REGULARS = to_id("Group", "POSTER:1")
+REGULARS = to_id("Group", "poster:1")
 
 
 async def test_groups_come_as_the_vendor_documents_them_in_whole_units(gateway: Gateway) -> None:
@@ -21,7 +21,7 @@ async def test_groups_come_as_the_vendor_documents_them_in_whole_units(gateway: 
         "loyalty": {"type": "BONUS", "percent": "10", "birthdayBonus": "50"},
     } in data["groups"]
     assert {
-        "id": to_id("Group", "POSTER:5"),
+        "id": to_id("Group", "poster:5"),
         "source": "POSTER",
         "name": "Скидочная система 20%",
         "customerCount": 42,
@@ -49,12 +49,12 @@ async def test_a_group_is_found_by_its_id_and_by_node(gateway: Gateway) -> None:
 
 
 async def test_an_unknown_group_is_null(gateway: Gateway) -> None:
-    data = await gateway.data("query ($id: ID!) { group(id: $id) { id } }", id=to_id("Group", "POSTER:999"))
+    data = await gateway.data("query ($id: ID!) { group(id: $id) { id } }", id=to_id("Group", "poster:999"))
 
     assert data == {"group": None}
 
 
-@pytest.mark.parametrize("id", ["x", to_id("Group", "1"), to_id("Group", "NOBODY:1"), to_id("Agent", 1)])
+@pytest.mark.parametrize("id", ["x", to_id("Group", "1"), to_id("Group", "nobody:1"), to_id("Agent", 1)])
 async def test_what_is_no_group_id_is_bad_input(gateway: Gateway, id: str) -> None:
     error = await gateway.error("query ($id: ID!) { group(id: $id) { id } }", id=id)
 

@@ -180,7 +180,8 @@ async def test_a_second_pass_brings_what_changed(here: World) -> None:
 
 async def test_the_same_phone_in_two_sources_is_one_person(database_url: str) -> None:
     phone = "+593667357821"
-    twin = PosterSandbox(people=[("Pablo", "", "+593 66 735 7821", "")])
+    twin = PosterSandbox()
+    twin._clients[1] = replace(twin._clients[1], phone="+593 66 735 7821")
     async with world(database_url, few(1), twin) as here:
         await here.walk("mercately")
         await here.walk("poster")

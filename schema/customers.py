@@ -1,0 +1,159 @@
+"""Customer: one person, merged from every source that knows them."""
+
+from datetime import date, datetime
+from enum import Enum
+
+import strawberry
+
+from schema.agents import Agent
+from schema.balances import Balance
+from schema.connections import Connection
+from schema.context import Info
+from schema.conversations import ConversationChannel, ConversationConnection
+from schema.groups import Group
+from schema.node import Node
+from schema.scalars import PhoneNumber
+from schema.sources import Source
+
+
+@strawberry.enum
+class Gender(Enum):
+    MALE = "male"
+    FEMALE = "female"
+
+
+@strawberry.enum
+class IdentificationType(Enum):
+    CEDULA = "cedula"
+    PASAPORTE = "pasaporte"
+    RUC = "ruc"
+    RUT = "rut"
+    OTRO = "otro"
+
+
+@strawberry.type(description="An official document.")
+class Identification:
+    type: IdentificationType | None
+    number: str | None
+
+
+@strawberry.type
+class Address:
+    street: str | None = None
+    city: str | None = None
+    state: str | None = None
+    zip_code: str | None = None
+    country_code: str | None = strawberry.field(default=None, description="ISO 3166, two letters.")
+
+
+@strawberry.type(description="The person on Mercado Libre.")
+class MarketplaceProfile:
+    customer_id: str | None
+    nickname: str | None
+
+
+@strawberry.type
+class Tag:
+    id: strawberry.ID
+    name: str
+
+
+@strawberry.type(description="A field that the account has added to its customers.")
+class CustomField:
+    name: str
+    content: str | None
+
+
+@strawberry.type(description="One person, merged from every source that knows them.")
+class Customer(Node):
+    member_keys: strawberry.Private[tuple[str, ...]]
+    """By which own groups may know the person: a name of theirs in each source."""
+    group_keys: strawberry.Private[tuple[str, ...]]
+    row_ids: strawberry.Private[tuple[int, ...]]
+    """By which conversations know the person."""
+    gap: strawberry.Private[Exception | None] = None
+    """Why it is not known who the person is elsewhere."""
+
+    sources: list[Source]
+    messenger_id: str | None = strawberry.field(
+        default=None, description="The Messenger user id that Chatfuel gave."
+    )
+    first_name: str | None = None
+    last_name: str | None = None
+    gender: Gender | None = None
+    email: str | None = None
+    phone: PhoneNumber | None = None
+    whatsapp_name: str | None = None
+    whatsapp_opt_in: bool | None = None
+    identification: Identification | None = None
+    address: Address | None = None
+    marketplace: MarketplaceProfile | None = None
+    notes: str | None = None
+    tags: list[Tag] = strawberry.field(default_factory=list)
+    custom_fields: list[CustomField] = strawberry.field(default_factory=list)
+    birthday: date | None = None
+    as_of: datetime = strawberry.field(
+        description="When the sources said so: now for a single customer, the directory's last refresh in "
+        "lists and joins."
+    )
+
+    @strawberry.field(description="Null for a person without an everyprint account.")
+    async def balance(self, info: Info) -> Balance | None:
+        if self.gap:
+            raise self.gap
+        return await info.context.loaders.balance.load(self.messenger_id) if self.messenger_id else None
+
+    @strawberry.field(
+        description="Of every source: own groups the person was put in, and the Poster marketing group."
+    )
+    async def groups(self, info: Info) -> list[Group] | None:
+        if self.gap:
+            raise self.gap
+        return await info.context.loaders.groups_of(self.member_keys, self.group_keys)
+
+    @strawberry.field(description="The agent of the person's latest assigned conversation.")
+    async def agent(self, info: Info) -> Agent | None:
+        return await info.context.loaders.agent_of(self.row_ids)
+
+    @strawberry.field(description="Those with this person, newest first.")
+    async def conversations(
+        self,
+        info: Info,
+        channel: ConversationChannel | None = strawberry.UNSET,
+        first: int | None = 20,
+        after: str | None = strawberry.UNSET,
+    ) -> ConversationConnection | None:
+        return await info.context.loaders.conversations_of(
+            self.row_ids, channel=channel or None, first=20 if first is None else first, after=after or None
+        )
+
+
+@strawberry.type
+class CustomerConnection(Connection[Customer]): ...
+
+
+@strawberry.input(one_of=True, description="One of the keys that name a customer.")
+class CustomerKey:
+    id: strawberry.ID | None = strawberry.UNSET
+    messenger_id: str | None = strawberry.field(
+        default=strawberry.UNSET, description="The Messenger user id that Chatfuel gave."
+    )
+    mercately_id: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Mercately's web id, as 4881ljusi3874."
+    )
+    poster_id: str | None = strawberry.UNSET
+    phone: str | None = strawberry.field(
+        default=strawberry.UNSET, description="As people write it; without a country, the default region's."
+    )
+    email: str | None = strawberry.UNSET
+
+
+@strawberry.input(description="All that is said has to hold.")
+class CustomerFilter:
+    source: Source | None = strawberry.UNSET
+    group_id: strawberry.ID | None = strawberry.UNSET
+    tag: str | None = strawberry.field(default=strawberry.UNSET, description="The tag's name.")
+    search: str | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Any part of a name, an e-mail or a phone's digits; several words must all be there.",
+    )
