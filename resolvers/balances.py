@@ -1,6 +1,7 @@
 """Balances: from our own tables, with their ledger."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from adapters.storage import everyprint
 from resolvers.connections import check_first, connection, from_cursor, to_cursor
@@ -42,6 +43,7 @@ async def page_of_entries(
         lambda index: to_cursor(str(page.rows[index].id)),
         has_next=page.more,
         after=after,
+        total=partial(source.entry_count, messenger_id),
     )
 
 

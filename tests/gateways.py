@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from pydantic import SecretStr
 
 from adapters import Adapters, open_adapters
 from adapters.lines import Line, Lines
@@ -23,9 +24,10 @@ from adapters.storage.client import Storage
 from gateway.graph import Graph
 from gateway.keys import ADAPTERS
 from gateway.refresher import connected
-from gateway.server import application_runner, prepare_database
+from gateway.server import application_runner, migrate, prepare_database
 from gateway.settings import Settings, load
 from resolvers.mirror import Progress, mirror
+from tests.services import Mariadb
 
 
 @dataclass(slots=True)
@@ -117,18 +119,28 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         yield opened
 
 
+async def _people(settings: Settings) -> None:
+    async with gateway_on(settings) as gateway:
+        await demo.move_in(gateway.storage.everyprint)
+        await gateway.sync()
+
+
 @pytest.fixture(scope="session")
 def peopled_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo people and everybody whom the sandboxes know, mirrored once."""
     settings = load(data_dir=tmp_path_factory.mktemp("peopled"), directory_interval=0)
-
-    async def people() -> None:
-        async with gateway_on(settings) as gateway:
-            await demo.move_in(gateway.storage.everyprint)
-            await gateway.sync()
-
-    asyncio.run(people())
+    asyncio.run(_people(settings))
     return settings.data_dir / "switchboard.db"
+
+
+@pytest.fixture(scope="session")
+def peopled_mariadb(mariadb_server: Mariadb) -> str:
+    """The same for tests that change nothing."""
+    mariadb_server.start()  # the test before may have stopped it
+    settings = load(database_url=mariadb_server.database("peopled"), directory_interval=0)
+    asyncio.run(migrate(settings))
+    asyncio.run(_people(settings))
+    return settings.database
 
 
 @pytest.fixture
@@ -137,4 +149,22 @@ async def peopled(settings: Settings, peopled_database: Path) -> AsyncIterator[G
     settings.data_dir.mkdir()
     copy(peopled_database, settings.data_dir)
     async with gateway_on(settings) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def settings_with_people(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    if request.param == "sqlite":
+        settings.data_dir.mkdir()
+        copy(request.getfixturevalue("peopled_database"), settings.data_dir)
+        return settings
+    url = SecretStr(request.getfixturevalue("peopled_mariadb"))
+    request.getfixturevalue("mariadb_server").start()
+    return settings.model_copy(update={"database_url": url})
+
+
+@pytest.fixture
+async def people(settings_with_people: Settings) -> AsyncIterator[Gateway]:
+    """As `peopled`, on both databases, for tests that change nothing."""
+    async with gateway_on(settings_with_people) as opened:
         yield opened

@@ -191,6 +191,11 @@ class Everyprint(Questions):
             rows = rows.where(col(EntryRow.id) < after)
         return await _page(connection, rows.order_by(col(EntryRow.id).desc()), first, Entry)
 
+    @reads
+    async def entry_count(self, connection: AsyncConnection, messenger_id: str) -> int:
+        mine = select(func.count()).where(col(EntryRow.messenger_id) == messenger_id)
+        return (await connection.execute(mine)).scalar_one()
+
     @writes
     async def add_entry(
         self,

@@ -72,8 +72,8 @@ async def every_id(gateway: Gateway, first: int = 100, **filter: Any) -> list[st
     return ids
 
 
-async def test_one_query_shows_a_person_with_balance_groups_agent_and_conversations(peopled: Gateway) -> None:
-    awa = await found(peopled, messengerId="2413659892012345")
+async def test_one_query_shows_a_person_with_balance_groups_agent_and_conversations(people: Gateway) -> None:
+    awa = await found(people, messengerId="2413659892012345")
 
     assert awa["id"] == id_of(AWA)
     assert awa["sources"] == ["EVERYPRINT", "MERCATELY", "POSTER"]
@@ -125,13 +125,13 @@ async def test_one_query_shows_a_person_with_balance_groups_agent_and_conversati
     ],
     ids=str,
 )
-async def test_every_key_leads_to_the_same_person(peopled: Gateway, by: dict[str, str]) -> None:
-    assert (await found(peopled, **by))["id"] == id_of(AWA)
+async def test_every_key_leads_to_the_same_person(people: Gateway, by: dict[str, str]) -> None:
+    assert (await found(people, **by))["id"] == id_of(AWA)
 
 
 @pytest.mark.parametrize("key", ["mercately:4880pbiig3874", "poster:1", "mercately-row:3874"])
-async def test_any_id_of_a_person_keeps_resolving_to_the_one_they_have(peopled: Gateway, key: str) -> None:
-    data = await peopled.data("query ($id: ID!) { node(id: $id) { id } }", id=to_id("Customer", key))
+async def test_any_id_of_a_person_keeps_resolving_to_the_one_they_have(people: Gateway, key: str) -> None:
+    data = await people.data("query ($id: ID!) { node(id: $id) { id } }", id=to_id("Customer", key))
 
     assert data["node"]["id"] == id_of(AWA)
 
@@ -152,15 +152,15 @@ async def test_any_id_of_a_person_keeps_resolving_to_the_one_they_have(peopled: 
     ids=lambda it: it.first_name if isinstance(it, Person) else "",
 )
 async def test_people_are_joined_by_phone_or_by_an_email_of_their_own(
-    peopled: Gateway, person: Person, sources: list[str]
+    people: Gateway, person: Person, sources: list[str]
 ) -> None:
-    customer = await found(peopled, id=id_of(person))
+    customer = await found(people, id=id_of(person))
 
     assert (customer["id"], customer["sources"]) == (id_of(person), sources)
 
 
-async def test_an_email_of_several_customers_is_no_key(peopled: Gateway) -> None:
-    error = await peopled.error(PERSON, by={"email": "familia.cedeno@example.org"})
+async def test_an_email_of_several_customers_is_no_key(people: Gateway) -> None:
+    error = await people.error(PERSON, by={"email": "familia.cedeno@example.org"})
 
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
     assert list(error["extensions"]["fields"]) == ["by.email"]
@@ -184,8 +184,8 @@ async def test_an_email_of_several_customers_is_no_key(peopled: Gateway) -> None
     ],
     ids=str,
 )
-async def test_a_key_that_names_nobody_is_null(peopled: Gateway, by: dict[str, str]) -> None:
-    assert await found(peopled, **by) is None
+async def test_a_key_that_names_nobody_is_null(people: Gateway, by: dict[str, str]) -> None:
+    assert await found(people, **by) is None
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ async def test_a_key_that_names_nobody_is_null(peopled: Gateway, by: dict[str, s
     ],
     ids=str,
 )
-async def test_what_cannot_be_a_key_is_bad_input(peopled: Gateway, by: dict[str, str], field: str) -> None:
-    error = await peopled.error(PERSON, by=by)
+async def test_what_cannot_be_a_key_is_bad_input(people: Gateway, by: dict[str, str], field: str) -> None:
+    error = await people.error(PERSON, by=by)
 
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
     assert list(error["extensions"]["fields"]) == [field]
@@ -216,11 +216,11 @@ async def test_exactly_one_key_is_asked_for(gateway: Gateway, by: dict[str, str]
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-async def test_the_list_has_everybody_once_in_a_stable_order(peopled: Gateway) -> None:
-    ids = await every_id(peopled)
+async def test_the_list_has_everybody_once_in_a_stable_order(people: Gateway) -> None:
+    ids = await every_id(people)
 
-    assert len(ids) == len(set(ids)) == (await listed(peopled))["totalCount"]
-    assert ids == await every_id(peopled, first=37)
+    assert len(ids) == len(set(ids)) == (await listed(people))["totalCount"]
+    assert ids == await every_id(people, first=37)
     assert {id_of(person) for person in PEOPLE} <= set(ids)
     assert to_id("Customer", "mercately:4880pbiig3874") not in ids
 
@@ -271,22 +271,22 @@ async def test_a_filter_holds_for_all_that_it_says(
     assert page["totalCount"] == len(page["edges"])
 
 
-async def test_members_of_an_own_group_are_listed_whatever_source_knows_them(peopled: Gateway) -> None:
-    groups = (await peopled.data("{ groups(source: EVERYPRINT) { id name customerCount } }"))["groups"]
+async def test_members_of_an_own_group_are_listed_whatever_source_knows_them(people: Gateway) -> None:
+    groups = (await people.data("{ groups(source: EVERYPRINT) { id name customerCount } }"))["groups"]
 
     for group in groups:
         members = {id_of(person) for person in PEOPLE if group["name"] in person.groups}
-        data = await peopled.data(
+        data = await people.data(
             "query ($id: ID!) { group(id: $id) { customers { totalCount edges { node { id } } } } }",
             id=group["id"],
         )
         page = data["group"]["customers"]
         assert {edge["node"]["id"] for edge in page["edges"]} == members
         assert page["totalCount"] == group["customerCount"] == len(members)
-        assert set(await every_id(peopled, groupId=group["id"])) == members
+        assert set(await every_id(people, groupId=group["id"])) == members
 
 
-async def test_a_marketing_group_lists_its_customers_page_by_page(peopled: Gateway) -> None:
+async def test_a_marketing_group_lists_its_customers_page_by_page(people: Gateway) -> None:
     query = """query ($id: ID!, $after: String) { group(id: $id) { customerCount
       customers(first: 20, after: $after) {
         totalCount pageInfo { hasNextPage endCursor } edges { node { id groups { id } } }
@@ -294,7 +294,7 @@ async def test_a_marketing_group_lists_its_customers_page_by_page(peopled: Gatew
     } }"""
     id, after, ids = to_id("Group", "poster:4"), None, []
     while True:
-        group = (await peopled.data(query, id=id, after=after))["group"]
+        group = (await people.data(query, id=id, after=after))["group"]
         page = group["customers"]
         ids += [edge["node"]["id"] for edge in page["edges"]]
         assert all({"id": id} in edge["node"]["groups"] for edge in page["edges"])
@@ -364,8 +364,8 @@ async def test_somebody_not_mirrored_yet_is_found_and_joined(gateway: Gateway) -
     }
 
 
-async def test_a_customer_known_to_poster_alone_has_no_balance_and_no_conversations(peopled: Gateway) -> None:
-    komlan = await found(peopled, posterId="211")
+async def test_a_customer_known_to_poster_alone_has_no_balance_and_no_conversations(people: Gateway) -> None:
+    komlan = await found(people, posterId="211")
 
     assert komlan["balance"] is None
     assert komlan["agent"] is None
@@ -373,13 +373,13 @@ async def test_a_customer_known_to_poster_alone_has_no_balance_and_no_conversati
     assert {group["name"] for group in komlan["groups"]} == {"Wholesale"}
 
 
-async def test_the_ledger_is_paged_to_its_first_line(peopled: Gateway) -> None:
+async def test_the_ledger_is_paged_to_its_first_line(people: Gateway) -> None:
     query = """query ($after: String) { customer(by: {messengerId: "2413659892012345"}) { balance {
       amount entries(first: 2, after: $after) {
         edges { node { amount } } pageInfo { hasNextPage hasPreviousPage endCursor } } } } }"""
     amounts, after = [], None
     while True:
-        balance = (await peopled.data(query, after=after))["customer"]["balance"]
+        balance = (await people.data(query, after=after))["customer"]["balance"]
         amounts += [int(edge["node"]["amount"]) for edge in balance["entries"]["edges"]]
         page = balance["entries"]["pageInfo"]
         assert page["hasPreviousPage"] is (after is not None)
