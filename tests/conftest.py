@@ -12,6 +12,7 @@ from adapters import rest
 from adapters.mercately.client import Mercately, MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.rest import Mode
+from adapters.storage.client import Storage, open_storage
 
 pytest_plugins = ["tests.services", "tests.gateways"]
 
@@ -37,6 +38,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path / 'switchboard.db'}"
     url: str = request.getfixturevalue("mariadb_url")
     return url
+
+
+@pytest.fixture
+async def storage(database_url: str) -> AsyncIterator[Storage]:
+    """Our own tables on it, at this version's schema."""
+    async with open_storage(database_url) as opened:
+        await opened.migrate()
+        yield opened
 
 
 @pytest.fixture

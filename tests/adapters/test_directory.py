@@ -1,7 +1,7 @@
 """The directory mirrors, forgets, lists and finds, alike on both databases."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -24,13 +24,6 @@ from adapters.storage.identity import Key
 from adapters.storage.search import folded, grams, readings
 
 EVERYPRINT, MERCATELY, POSTER = "everyprint", "mercately", "poster"
-
-
-@pytest.fixture
-async def storage(database_url: str) -> AsyncIterator[Storage]:
-    async with open_storage(database_url) as opened:
-        await opened.migrate()
-        yield opened
 
 
 @pytest.fixture

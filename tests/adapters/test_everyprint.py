@@ -56,13 +56,6 @@ TABLES = {
 
 
 @pytest.fixture
-async def storage(database_url: str) -> AsyncIterator[Storage]:
-    async with open_storage(database_url) as opened:
-        await opened.migrate()
-        yield opened
-
-
-@pytest.fixture
 def everyprint(storage: Storage) -> Everyprint:
     return storage.everyprint
 

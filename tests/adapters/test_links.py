@@ -1,24 +1,16 @@
 """Links say which keys are one person, whoever says it and however many at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import chain, pairwise
 
 import pytest
 
-from adapters.storage.client import Storage, open_storage
+from adapters.storage.client import Storage
 from adapters.storage.directory import Directory, Entry
 from adapters.storage.identity import Key
 from adapters.storage.links import Links, Person
 
 ANA, BEA, EVA, ZOE = Key("everyprint", "1"), Key("mercately", "1"), Key("poster", "1"), Key("poster", "2")
-
-
-@pytest.fixture
-async def storage(database_url: str) -> AsyncIterator[Storage]:
-    async with open_storage(database_url) as opened:
-        await opened.migrate()
-        yield opened
 
 
 @pytest.fixture

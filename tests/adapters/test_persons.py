@@ -6,7 +6,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,6 @@ from adapters.storage.tables import ENTRY, MEMBER, TAG, IdentityLockRow, LinkRow
 SOURCES = ("everyprint", "mercately", "poster")
 PHONES = (None, None, "+1", "+2", "+3", "+4")
 EMAILS = (None, "a@x", "b@x", "c@x", "d@x", "e@x", "f@x")
-
-
-@pytest.fixture
-async def storage(database_url: str) -> AsyncIterator[Storage]:
-    async with open_storage(database_url) as opened:
-        await opened.migrate()
-        yield opened
 
 
 @pytest.fixture

@@ -82,13 +82,13 @@ async def test_identical_reads_in_flight_across_requests_are_one_call(peopled: G
 
 async def test_sources_of_a_person_are_asked_at_the_same_time(peopled: Gateway) -> None:
     for sandbox in (peopled.mercately, peopled.poster):
-        sandbox.trouble("delay", seconds=0.5)
+        sandbox.trouble("delay", seconds=1)
     loop, query = asyncio.get_running_loop(), '{ customer(by: {posterId: "1"}) { firstName } }'
 
     started = loop.time()
     await peopled.data(query)
 
-    assert loop.time() - started < 0.9  # one after the other they take more than 1.0
+    assert loop.time() - started < 1.9  # one after the other they take more than 2
 
 
 async def test_nobody_is_asked_what_nobody_wants_to_know(peopled: Gateway) -> None:
