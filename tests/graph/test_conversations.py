@@ -215,3 +215,23 @@ async def test_two_agents_on_one_customer_are_one_conversation(gateway: Gateway)
     page = await listed(gateway, channel="MESSENGER")
 
     assert [edge["node"]["id"] for edge in page["edges"]] == [to_id("Conversation", "messenger:7")]
+
+
+async def test_whom_only_a_conversation_told_of_keeps_their_id_when_the_directory_learns_of_them(
+    gateway: Gateway,
+) -> None:
+    asked = (
+        "{ conversations(first: 1) { edges { node { customer { id firstName lastName phone sources } } } } }"
+    )
+    by_id = "query ($id: ID!) { node(id: $id) { ... on Customer { id firstName lastName phone sources } } }"
+
+    told = (await gateway.data(asked))["conversations"]["edges"][0]["node"]["customer"]
+    before = (await gateway.data(by_id, id=told["id"]))["node"]
+    await gateway.sync()
+    after = (await gateway.data(by_id, id=told["id"]))["node"]
+    known = (await gateway.data(asked))["conversations"]["edges"][0]["node"]["customer"]
+
+    assert before == told
+    assert after == known
+    assert (after["firstName"], after["lastName"]) == (told["firstName"], told["lastName"])
+    assert after["id"] != told["id"]
