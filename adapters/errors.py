@@ -2,8 +2,10 @@
 
 SourceError
 ├── Unavailable        SOURCE_UNAVAILABLE     it did not answer, or answered 5xx: try later
-│   └── TimedOut       SOURCE_TIMEOUT         it did not answer in time: try later
+│   ├── TimedOut       SOURCE_TIMEOUT         it did not answer in time: try later
+│   └── Busy           SOURCE_UNAVAILABLE     it asks us to slow down, and did nothing
 ├── Rejected           SOURCE_REJECTED        it understood, and said no
+│   └── Unacceptable   SOURCE_REJECTED        it said no to values that we wanted it to keep
 ├── Malformed          SOURCE_MALFORMED       it answered what its model cannot read: try later
 └── Misconfigured      SOURCE_MISCONFIGURED   our credentials for it are refused or missing
 
@@ -11,6 +13,8 @@ Absence is None, not an error.
 """
 
 import re
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import ClassVar
 
 # Linear in the text, however long a vendor makes it: a word is looked at once, from its start.
@@ -19,15 +23,23 @@ _PERSONAL = re.compile(r"(?<![^\s@])[^\s@]++(?:@[^\s@]+)+|\+?\d(?:[\W_]{0,3}\d){
 
 class SourceError(Exception):
     code: ClassVar[str]
+    in_doubt = False
+    """Whether what was asked of it may have been done nevertheless."""
 
     def __init__(self, source: str, message: str) -> None:
         super().__init__(message)
         self.source = source
 
+    def doubt(self) -> None:
+        """Says that what was asked of it may have been done nevertheless."""
+        self.in_doubt = True
+        self.args = (f"{self} What was asked of it may have been done: look before you try again.",)
+
     @property
     def extensions(self) -> dict[str, object]:
         """What graphql-core copies beside the message: the one GraphQL word below resolvers/."""
-        return {"code": self.code, "source": self.source.upper()}
+        doubt = {"outcome": "UNKNOWN"} if self.in_doubt else {}
+        return {"code": self.code, "source": self.source.upper(), **doubt}
 
 
 class Unavailable(SourceError):
@@ -36,6 +48,9 @@ class Unavailable(SourceError):
 
 class TimedOut(Unavailable):
     code = "SOURCE_TIMEOUT"
+
+
+class Busy(Unavailable): ...
 
 
 class Rejected(SourceError):
@@ -50,6 +65,30 @@ class Rejected(SourceError):
     def extensions(self) -> dict[str, object]:
         said = {"vendorMessage": self.vendor_message} if self.vendor_message else {}
         return super().extensions | {"vendorCode": self.vendor_code} | said
+
+
+class Fault(StrEnum):
+    """What is wrong with a value in the eyes of a source."""
+
+    INVALID = "invalid"
+    MISSING = "missing"
+    TAKEN = "taken"
+    """Somebody else there has it, and of two it would not know which is which."""
+
+
+class Unacceptable(Rejected):
+    def __init__(
+        self,
+        source: str,
+        message: str,
+        *,
+        faults: Mapping[str, Fault],
+        vendor_code: str,
+        vendor_message: str = "",
+    ) -> None:
+        super().__init__(source, message, vendor_code=vendor_code, vendor_message=vendor_message)
+        self.faults = faults
+        """By the name that the source's adapter has for the value; empty if we do not understand which."""
 
 
 class Malformed(SourceError):

@@ -45,6 +45,10 @@ class Flights:
                 self._land(key, flight)
                 flight.task.cancel()
 
+    def close_doors(self) -> None:
+        """Something has changed: who asks from now on gets no answer that was asked for before."""
+        self._airborne.clear()
+
     def _land(self, key: Hashable, flight: _Flight) -> None:
         if self._airborne.get(key) is flight:
             del self._airborne[key]

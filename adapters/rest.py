@@ -1,9 +1,10 @@
 """Rest: the one place that speaks HTTP to a source.
 
-An adapter asks its questions through `_get`; sessions, limits, deadlines, sharing, errors, the log line and
-the count are here, once.
+An adapter asks its questions through `_get` and its changes through `_change`; sessions, limits, deadlines,
+sharing, errors, the log line and the count are here, once.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -17,7 +18,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from yarl import URL
 
-from adapters.errors import Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
+from adapters import deadline
+from adapters.errors import Busy, Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
 from adapters.flights import Flights
 from adapters.record import Record
 from adapters.sandbox import Sandbox
@@ -127,6 +129,28 @@ class Rest(ABC):
         except TimeoutError as error:
             raise TimedOut(self.name, f"{self.title} did not answer within this request's time.") from error
 
+    async def _change(self, question: str, method: str, path: str, answer: type[T], **request: Any) -> T:
+        """Asks for a change: once, whatever happens, and for this caller alone.
+
+        What fails without a clear no may have been done. Either way nobody gets an answer from before it.
+        """
+        url = self._settings.url + path
+        try:
+            async with asyncio.timeout_at(deadline.current()):
+                return await self._call(
+                    question, method, url, self._reader(answer), middlewares=(_only_once,), **request
+                )
+        except TimeoutError as error:
+            late = TimedOut(self.name, f"{self.title} did not answer within this request's time.")
+            late.doubt()
+            raise late from error
+        except (Unavailable, Malformed) as error:
+            if not isinstance(error, Busy) and not isinstance(error.__cause__, _NEVER_SENT):
+                error.doubt()
+            raise
+        finally:
+            self._flights.close_doors()
+
     def _reader(self, answer: type[T]) -> Callable[[bytes], T]:
         """How an answer is read; a vendor that writes its numbers as text overrides it."""
         return _decoder(answer).decode
@@ -188,7 +212,7 @@ class Rest(ABC):
         if status in (401, 403):
             return self._refused_credentials()
         if status == 429:
-            return Unavailable(self.name, f"{self.title} asks us to slow down: try again in a moment.")
+            return Busy(self.name, f"{self.title} asks us to slow down: try again in a moment.")
         if status >= 500:
             return Unavailable(self.name, f"{self.title} failed to answer: try again later.")
         if status < 400:
@@ -223,6 +247,24 @@ class Rest(ABC):
             raise Unavailable(self.name, f"{self.title} broke off its answer: try again later.") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(self.name, f"{self.title} cannot be reached: try again later.") from error
+
+
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+class _Dropped(aiohttp.ClientConnectionError):
+    """The connection, after what we sent; not one of those errors at which aiohttp sends it again."""
+
+
+async def _only_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Dropped from error
 
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}

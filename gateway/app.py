@@ -20,6 +20,7 @@ from gateway.keys import ADAPTERS, CONTEXT, ERRORS, REQUEST_ID
 from gateway.refresher import refreshing
 from gateway.settings import Settings
 from gateway.view import View
+from resolvers.changes import all_ended
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,6 +37,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
             refreshing(app[ADAPTERS], settings),
         ):
             yield
+            await all_ended()
 
     app = web.Application(middlewares=[account], client_max_size=settings.body_limit)
     app.cleanup_ctx.append(resources)

@@ -8,11 +8,12 @@ from strawberry.exceptions import MissingQueryError, StrawberryInputCoercionErro
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from adapters.errors import SourceError
-from schema.errors import BadInput
+from resolvers.changes import Partly
+from schema.errors import Refusal
 
 log = structlog.get_logger("switchboard.errors")
 
-PUBLIC = (SourceError, BadInput)
+PUBLIC = (SourceError, Refusal, Partly)
 UNSUITABLE = (
     CannotGetOperationTypeError,
     InvalidOperationTypeError,

@@ -27,6 +27,7 @@ from strawberry.types import ExecutionContext, ExecutionResult
 from adapters.deadline import deadline
 from gateway.errors import codes, presented
 from resolvers.context import Context
+from resolvers.mutation import Mutation
 from resolvers.query import Query
 from schema.scalars import SCALARS
 
@@ -111,7 +112,7 @@ class Graph(strawberry.Schema):
 
 
 def build_graph() -> Graph:
-    return Graph(query=Query)
+    return Graph(query=Query, mutation=Mutation)
 
 
 async def _told(results: StreamResult, context: Context) -> AsyncGenerator[Any, None]:

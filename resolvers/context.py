@@ -1,6 +1,9 @@
 """The context of one operation."""
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import strawberry
 
 from adapters import Adapters
 from resolvers.loaders import Loaders
@@ -21,6 +24,10 @@ class Context:
     """The name of what is run, for the log line."""
 
     def __post_init__(self) -> None:
+        self.read_anew()
+
+    def read_anew(self) -> None:
+        """What is asked for from now on was not read before now."""
         self.loaders = Loaders(self.adapters, self.region, self.stale)
 
     def fresh(self) -> "Context":
@@ -30,3 +37,7 @@ class Context:
     def event(self) -> "Context":
         """For the next event of a subscription, whose answers the subscription itself completes."""
         return Context(self.adapters, self.request_id, self.timeout, self.region, self.stale)
+
+
+Info: TypeAlias = strawberry.Info[Context, None]
+"""For resolvers that change something; those that read have `schema.context.Info`, and ask the loaders."""

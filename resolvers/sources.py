@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 
-import strawberry
-
 from adapters import Adapters
 from adapters.record import Record
 from adapters.rest import Mode, Rest
-from resolvers.context import Context
+from resolvers.context import Info
 from schema.sources import CircuitState, Source, SourceState, SourceStatus
 
 MOST = 2**31 - 1
@@ -30,7 +28,7 @@ def to_status(source: Source, record: Record, mode: Mode) -> SourceStatus:
     )
 
 
-def list_sources(info: strawberry.Info[Context, None]) -> list[SourceStatus]:
+def list_sources(info: Info) -> list[SourceStatus]:
     return list(_statuses(info.context.adapters))
 
 

@@ -35,3 +35,13 @@ class Balance:
         return await info.context.loaders.balance_entries(
             self.messenger_id, first=20 if first is None else first, after=after or None
         )
+
+
+@strawberry.input
+class AdjustBalanceInput:
+    customer_id: strawberry.ID
+    amount: Decimal = strawberry.field(description="What to add or, negative, to take.")
+    reason: str
+    idempotency_key: str = strawberry.field(
+        description="Sent again with the same input it counts no second time, and answers what it did first."
+    )

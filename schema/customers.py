@@ -157,3 +157,53 @@ class CustomerFilter:
         default=strawberry.UNSET,
         description="Any part of a name, an e-mail or a phone's digits; several words must all be there.",
     )
+
+
+@strawberry.input
+class AddressInput:
+    street: str | None = strawberry.UNSET
+    city: str | None = strawberry.UNSET
+    state: str | None = strawberry.UNSET
+    zip_code: str | None = strawberry.UNSET
+
+
+@strawberry.input(
+    description="A customer of everyprint; who is saved again keeps what is not said this time."
+)
+class SaveCustomerInput:
+    messenger_id: str = strawberry.field(description="Letters and digits, at most 64.")
+    last_name: str = strawberry.field(description="At most 50 characters.")
+    gender: Gender
+    first_name: str | None = strawberry.UNSET
+    phone: str | None = strawberry.UNSET
+    email: str | None = strawberry.UNSET
+
+
+@strawberry.input(description="A customer of Mercately, who needs an e-mail or a phone.")
+class CreateCustomerInput:
+    first_name: str
+    last_name: str
+    email: str | None = strawberry.UNSET
+    phone: str | None = strawberry.UNSET
+    notes: str | None = strawberry.UNSET
+    address: AddressInput | None = strawberry.UNSET
+    agent_id: strawberry.ID | None = strawberry.UNSET
+    tags: list[str] | None = strawberry.field(
+        default=strawberry.UNSET, description="By name; each has to be there already."
+    )
+
+
+@strawberry.input(description="What is left out stays as it is; what is null is taken away.")
+class UpdateCustomerInput:
+    first_name: str | None = strawberry.UNSET
+    last_name: str | None = strawberry.UNSET
+    gender: Gender | None = strawberry.UNSET
+    email: str | None = strawberry.UNSET
+    phone: str | None = strawberry.UNSET
+    notes: str | None = strawberry.UNSET
+    address: AddressInput | None = strawberry.UNSET
+    agent_id: strawberry.ID | None = strawberry.UNSET
+    add_tags: list[str] | None = strawberry.field(
+        default=strawberry.UNSET, description="By name; each has to be there already."
+    )
+    remove_tags: list[str] | None = strawberry.UNSET

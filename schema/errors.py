@@ -1,15 +1,35 @@
-"""Refusals: what the graph answers when the fault is in the question."""
+"""Refusals: what the graph answers when the fault is in the question, or in what has changed since."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 
-class BadInput(Exception):
-    """One sentence for each field that is wrong; the first is the message."""
+class Refusal(Exception):
+    """One sentence for each argument at fault, by its path; the first is the message."""
 
-    def __init__(self, fields: Mapping[str, str]) -> None:
+    code: ClassVar[str]
+
+    def __init__(self, fields: Mapping[str, str], **details: object) -> None:
         super().__init__(next(iter(fields.values())))
         self.fields = dict(fields)
+        self.details = details
 
     @property
     def extensions(self) -> dict[str, object]:
-        return {"code": "BAD_USER_INPUT", "fields": self.fields}
+        return {"code": self.code, "fields": self.fields, **self.details}
+
+
+class BadInput(Refusal):
+    code = "BAD_USER_INPUT"
+
+
+class NotFound(Refusal):
+    """An id that names nothing, in a mutation; a query answers null."""
+
+    code = "NOT_FOUND"
+
+
+class Conflict(Refusal):
+    """It is well said, and does not go with what is there."""
+
+    code = "CONFLICT"

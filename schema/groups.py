@@ -41,3 +41,34 @@ class Group(Node):
         return await info.context.loaders.members(
             self.id, first=50 if first is None else first, after=after or None
         )
+
+
+@strawberry.input
+class LoyaltyInput:
+    type: LoyaltyType
+    percent: Decimal = strawberry.field(description="0 to 100.")
+    birthday_bonus: Decimal | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="In whole units of the account's currency; only where bonuses are saved up.",
+    )
+
+
+@strawberry.input(description="A group at Poster, which needs a loyalty scheme, or one kept here, without.")
+class CreateGroupInput:
+    source: Source
+    name: str
+    loyalty: LoyaltyInput | None = strawberry.UNSET
+
+
+@strawberry.input(description="What is left out stays as it is.")
+class UpdateGroupInput:
+    name: str | None = strawberry.UNSET
+    loyalty: LoyaltyInput | None = strawberry.UNSET
+
+
+@strawberry.type
+class RemovedGroup:
+    id: strawberry.ID
+    customers_removed: int = strawberry.field(
+        description="How many customers went with it: all of them at Poster, nobody of a group kept here."
+    )

@@ -1,7 +1,7 @@
 """The gateway under test: the real application on a socket, its vendors the sandboxes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from aiohttp import ClientSession, web
 from pydantic import SecretStr
 
 from adapters import Adapters, open_adapters
+from adapters.demo import PEOPLE
 from adapters.lines import Line, Lines
 from adapters.mercately.client import MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
@@ -168,3 +169,25 @@ async def people(settings_with_people: Settings) -> AsyncIterator[Gateway]:
     """As `peopled`, on both databases, for tests that change nothing."""
     async with gateway_on(settings_with_people) as opened:
         yield opened
+
+
+@pytest.fixture
+async def town(settings: Settings, database_url: str) -> AsyncIterator[Gateway]:
+    """A gateway on a database of each kind that knows the demo people, for tests that change something."""
+    settings = settings.model_copy(update={"database_url": SecretStr(database_url)})
+    await migrate(settings)
+    async with gateway_on(settings) as opened:
+        await demo.move_in(opened.storage.everyprint)
+        await opened.data(f"{{ {' '.join(_everybody())} }}")
+        opened.mercately.asked.clear()
+        opened.poster.asked.clear()
+        yield opened
+
+
+def _everybody() -> Iterator[str]:
+    """Asking for somebody brings them into the directory, from every source."""
+    for number, person in enumerate(PEOPLE):
+        if person.mercately:
+            yield f'm{number}: customer(by: {{mercatelyId: "{person.mercately.id}"}}) {{ id }}'
+        if person.poster:
+            yield f'p{number}: customer(by: {{posterId: "{person.poster.id}"}}) {{ id }}'

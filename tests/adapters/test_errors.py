@@ -25,11 +25,19 @@ def every_kind(root: type[SourceError] = SourceError) -> Iterator[type[SourceErr
         yield from every_kind(kind)
 
 
-def test_every_error_has_a_code_of_its_own_that_the_tree_documents() -> None:
+def test_the_tree_documents_every_error_and_its_code() -> None:
     drawn = re.findall(r"─ (\w+) +(SOURCE_\w+)", inspect.getdoc(errors) or "")
 
     assert dict(drawn) == {kind.__name__: kind.code for kind in every_kind()}
-    assert len({code for _, code in drawn}) == len(drawn) == 5
+    assert len({code for _, code in drawn}) == 5
+
+
+def test_what_may_have_been_done_all_the_same_says_so() -> None:
+    error = TimedOut("crm", "Down.")
+    error.doubt()
+
+    assert str(error) == "Down. What was asked of it may have been done: look before you try again."
+    assert error.extensions == {"code": "SOURCE_TIMEOUT", "source": "CRM", "outcome": "UNKNOWN"}
 
 
 def test_who_tries_again_later_after_an_outage_does_so_after_a_time_out() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from adapters.errors import Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
+from adapters.errors import Busy, Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
 from adapters.mercately.client import Agent, Mercately, MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.rest import Mode
@@ -118,7 +118,7 @@ TROUBLES: dict[str, tuple[Open, type[SourceError], str]] = {
     "401": (sandboxed("status", status=401), Misconfigured, "SOURCE_MISCONFIGURED"),
     "403": (sandboxed("status", status=403), Misconfigured, "SOURCE_MISCONFIGURED"),
     "404": (sandboxed("status", status=404), Rejected, "SOURCE_REJECTED"),
-    "429": (sandboxed("status", status=429), Unavailable, "SOURCE_UNAVAILABLE"),
+    "429": (sandboxed("status", status=429), Busy, "SOURCE_UNAVAILABLE"),
     "400, too deep": (bare(says(DEEP, status="400 Bad Request")), Rejected, "SOURCE_REJECTED"),
     "400 in Latin-1": (bare(says(JOSE, status="400 Bad Request")), Rejected, "SOURCE_REJECTED"),
     # It fails.
