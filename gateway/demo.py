@@ -9,7 +9,7 @@ from adapters.lines import Lines
 from adapters.rest import Mode
 from adapters.storage import demo
 from gateway.settings import Settings, variable_name
-from resolvers.mirror import mercately_entry, poster_entry
+from resolvers.mirror import mercately_entry, now, poster_entry
 
 log = structlog.get_logger("switchboard.demo")
 
@@ -38,9 +38,10 @@ async def _introduce(adapters: Adapters, region: str) -> None:
     """Puts what the sandboxes say of them into the directory, which has yet to walk all their pages."""
     in_mercately = {person.mercately.id for person in PEOPLE if person.mercately}
     in_poster = {person.poster.id for person in PEOPLE if person.poster}
+    asked_at = now()
     customers = await adapters.mercately.customers(page=1)
     clients = await adapters.poster.clients(offset=0, count=max(in_poster))
     await adapters.storage.directory.upsert(
-        [mercately_entry(customer, region) for customer in customers if customer.id in in_mercately]
-        + [poster_entry(client, region) for client in clients if client.id in in_poster]
+        [mercately_entry(customer, region, asked_at) for customer in customers if customer.id in in_mercately]
+        + [poster_entry(client, region, asked_at) for client in clients if client.id in in_poster]
     )

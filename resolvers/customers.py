@@ -1,7 +1,6 @@
 """Customers: lists of them from the directory; one of them from every source that knows them."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -13,19 +12,15 @@ from adapters import Adapters
 from adapters.mercately import client as mercately
 from adapters.rest import Rest
 from adapters.storage.directory import Entry, Filter
-from adapters.storage.identity import SOURCES
 from resolvers.connections import check_first, connection, from_cursor, to_cursor
 from resolvers.groups import group_key
-from resolvers.ids import NotOurs, key_of
 from resolvers.merge import ROW, to_customer, to_customer_as_told
-from resolvers.people import By, Search
+from resolvers.people import NUMBER, By, Search, by_id
 from resolvers.phones import to_e164
 from resolvers.stale import Stale
 from schema.context import Info
 from schema.customers import Customer, CustomerConnection, CustomerFilter, CustomerKey
 from schema.errors import BadInput
-
-_NUMBER = re.compile("[1-9][0-9]{0,17}")
 
 
 async def list_customers(
@@ -45,20 +40,20 @@ async def find_customer(info: Info, by: CustomerKey) -> Customer | None:
 
 
 async def find_customer_by_id(info: Info, id: strawberry.ID) -> Customer | None:
-    return await info.context.loaders.customer.load(_by_id(id, "id"))
+    return await info.context.loaders.customer.load(by_id(id, "id"))
 
 
 def to_by(key: CustomerKey, region: str) -> By | None:
     """None for what is well written, and nobody's."""
     if key.id is not None and key.id is not strawberry.UNSET:
-        return _by_id(key.id, "by.id")
+        return by_id(key.id, "by.id")
     if key.phone is not None and key.phone is not strawberry.UNSET:
         phone = to_e164(key.phone, region)
         if phone is None:
             raise BadInput({"by.phone": "This is no phone number: write it as +593999999999."})
         return By("phone", phone)
     if key.poster_id:
-        return By("poster", key.poster_id) if _NUMBER.fullmatch(key.poster_id) else None
+        return By("poster", key.poster_id) if NUMBER.fullmatch(key.poster_id) else None
     for kind, value in (
         ("everyprint", key.messenger_id),
         ("mercately", key.mercately_id),
@@ -67,14 +62,6 @@ def to_by(key: CustomerKey, region: str) -> By | None:
         if value:
             return By(kind, value)
     return None
-
-
-def _by_id(id: str, argument: str) -> By:
-    kind, _, value = key_of(id, "Customer", argument).partition(":")
-    is_number = bool(_NUMBER.fullmatch(value))
-    if kind not in (*SOURCES, ROW) or not value or (kind in ("poster", ROW) and not is_number):
-        raise NotOurs(argument)
-    return By(kind, value)
 
 
 def to_filter(filter: CustomerFilter) -> Filter:

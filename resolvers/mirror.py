@@ -95,7 +95,12 @@ def sources_of(adapters: Adapters, *, page: int, region: str) -> dict[str, Sourc
     return {source.name: source for source in sources}
 
 
-def mercately_entry(customer: mercately.Customer, region: str) -> Entry:
+def now() -> int:
+    """In milliseconds, as entries have it."""
+    return int(time() * 1000)
+
+
+def mercately_entry(customer: mercately.Customer, region: str, asked_at: int) -> Entry:
     return Entry(
         source="mercately",
         key=customer.id,
@@ -106,11 +111,11 @@ def mercately_entry(customer: mercately.Customer, region: str) -> Entry:
         phone=to_e164(customer.phone, region),
         tags=tuple(tag.name for tag in customer.tags or ()),
         profile=msgspec.json.encode(customer),
-        as_of=_now(),
+        as_of=asked_at,
     )
 
 
-def poster_entry(client: poster.Client, region: str) -> Entry:
+def poster_entry(client: poster.Client, region: str, asked_at: int) -> Entry:
     return Entry(
         source="poster",
         key=str(client.id),
@@ -120,7 +125,7 @@ def poster_entry(client: poster.Client, region: str) -> Entry:
         phone=to_e164(f"+{client.phone_number}", region) or to_e164(client.phone, region),
         group_key=str(client.group_id) if client.group_id else None,
         profile=msgspec.json.encode(client),
-        as_of=_now(),
+        as_of=asked_at,
     )
 
 
@@ -152,17 +157,20 @@ class _MercatelyPages:
 
     async def pages(self, start: int) -> AsyncGenerator[Page, None]:
         size = mercately.CUSTOMERS_A_PAGE
+        asked_at = now()
         async with aclosing(self._mercately.every_customer(start // size + 1)) as pages:
             async for customers in pages:
                 start += size
                 # By any other id nobody could ask for them, and not even whether they are still there.
                 askable = (customer for customer in customers if mercately.WEB_ID.fullmatch(customer.id))
-                entries = [mercately_entry(customer, self._region) for customer in askable]
+                entries = [mercately_entry(customer, self._region, asked_at) for customer in askable]
                 yield Page(entries, next=start, total=customers.total or None)
+                asked_at = now()
 
     async def find(self, id: str) -> Entry | None:
+        asked_at = now()
         customer = await self._mercately.customer(id)
-        return mercately_entry(customer, self._region) if customer else None
+        return mercately_entry(customer, self._region, asked_at) if customer else None
 
 
 class _PosterPages:
@@ -174,14 +182,17 @@ class _PosterPages:
         self._region = region
 
     async def pages(self, start: int) -> AsyncGenerator[Page, None]:
+        asked_at = now()
         async with aclosing(self._poster.all_clients(page=self._page, offset=start)) as pages:
             async for clients in pages:
                 start += self._page
-                yield Page([poster_entry(client, self._region) for client in clients], next=start)
+                yield Page([poster_entry(client, self._region, asked_at) for client in clients], next=start)
+                asked_at = now()
 
     async def find(self, id: str) -> Entry | None:
+        asked_at = now()
         client = await self._poster.client(int(id))
-        return poster_entry(client, self._region) if client else None
+        return poster_entry(client, self._region, asked_at) if client else None
 
 
 async def _asked(source: Source, keys: list[Key]) -> dict[Key, Entry | None]:
@@ -196,7 +207,3 @@ async def _asked(source: Source, keys: list[Key]) -> dict[Key, Entry | None]:
 
 def _some(keys: list[Key]) -> Iterator[list[Key]]:
     return (keys[start : start + ASKED_AT_ONCE] for start in range(0, len(keys), ASKED_AT_ONCE))
-
-
-def _now() -> int:
-    return int(time() * 1000)

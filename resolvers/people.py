@@ -1,9 +1,10 @@
 """People: one person by any of their keys, as every source that knows them says right now."""
 
 import asyncio
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from msgspec.structs import replace
@@ -11,19 +12,25 @@ from msgspec.structs import replace
 from adapters import Adapters
 from adapters.errors import SourceError
 from adapters.rest import Mode
-from adapters.storage.directory import Entry
+from adapters.storage.directory import Directory, Entry
 from adapters.storage.everyprint import entry_of
-from adapters.storage.identity import SOURCES, Key
+from adapters.storage.identity import SOURCES, Key, order
+from resolvers.ids import NotOurs, key_of
 from resolvers.merge import ROW, to_customer
-from resolvers.mirror import mercately_entry, poster_entry
+from resolvers.mirror import mercately_entry, now, poster_entry
 from resolvers.stale import Stale
 from schema.customers import Customer
-from schema.errors import BadInput
+from schema.errors import BadInput, NotFound
+
+if TYPE_CHECKING:  # it has the loaders, which ask this file
+    from resolvers.context import Context
 
 log = structlog.get_logger("switchboard.people")
 
 ROUNDS = 3
 """What a source says may lead to another of the person's keys, that to a third; so far we follow."""
+NUMBER = re.compile("[1-9][0-9]{0,17}")
+NOBODY = "There is no such customer."
 
 
 class By(NamedTuple):
@@ -31,6 +38,81 @@ class By(NamedTuple):
 
     kind: str
     value: str
+
+
+def by_id(id: str, argument: str) -> By:
+    kind, _, value = key_of(id, "Customer", argument).partition(":")
+    is_number = bool(NUMBER.fullmatch(value))
+    if kind not in (*SOURCES, ROW) or not value or (kind in ("poster", ROW) and not is_number):
+        raise NotOurs(argument)
+    return By(kind, value)
+
+
+class Person(NamedTuple):
+    """Somebody whom a change is about."""
+
+    entries: tuple[Entry, ...]
+    """In the order of identity."""
+
+    @property
+    def key(self) -> Key:
+        """By which others know them."""
+        first = self.entries[0]
+        return Key.parse(first.person) if first.person else Key(first.source, first.key)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        return tuple(Key(entry.source, entry.key) for entry in self.entries)
+
+    def in_(self, source: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.source == source]
+
+
+async def person_of(context: "Context", id: str, argument: str) -> Person:
+    by = by_id(id, argument)
+    known = await _known(context.adapters.storage.directory, [by])
+    person = known.get(by) or await person_now(context, by)
+    if person is None:
+        raise NotFound({argument: NOBODY})
+    return person
+
+
+async def people_of(context: "Context", ids: Sequence[str], argument: str) -> list[Person]:
+    """Who is behind each id: the directory is asked for all at once, the sources for whom it lacks."""
+    wanted = []
+    wrong = dict[str, str]()
+    for index, id in enumerate(ids):
+        try:
+            wanted.append(by_id(id, f"{argument}.{index}"))
+        except BadInput as error:
+            wrong |= error.fields
+    if wrong:
+        raise BadInput(wrong)
+    known = await _known(context.adapters.storage.directory, wanted)
+    found = [known.get(by) or await person_now(context, by) for by in wanted]
+    if missing := {f"{argument}.{index}": NOBODY for index, person in enumerate(found) if person is None}:
+        raise NotFound(missing)
+    return [person for person in found if person]
+
+
+async def person_now(context: "Context", by: By) -> Person | None:
+    """As the sources say at this moment."""
+    return await Search(context.adapters, context.region, Stale(), by).found()
+
+
+async def _known(directory: Directory, wanted: Collection[By]) -> dict[By, Person]:
+    keys = {Key(*by) for by in wanted if by.kind != ROW}
+    rows = {("mercately", int(by.value)) for by in wanted if by.kind == ROW}
+    entries = {By(*key): entry for key, entry in (await directory.entries(keys)).items()}
+    if rows:
+        found = await directory.of_rows(rows)
+        entries |= {By(ROW, str(number)): entry for (_, number), entry in found.items()}
+    persons = await directory.of_persons({entry.person for entry in entries.values() if entry.person})
+    return {by: _person(persons[entry.person]) for by, entry in entries.items() if entry.person in persons}
+
+
+def _person(entries: Iterable[Entry]) -> Person:
+    return Person(tuple(sorted(entries, key=lambda entry: order(Key(entry.source, entry.key)))))
 
 
 class Search:
@@ -51,11 +133,27 @@ class Search:
         self._gap: SourceError | None = None
 
     async def person(self) -> Customer | None:
+        await self._search()
+        entries, since = self._present()
+        if entries:
+            return to_customer(entries, min(since, default=datetime.now(UTC)), self._gap)
+        if self._gap:
+            raise self._gap
+        return None
+
+    async def found(self) -> Person | None:
+        """The same without the merging; nobody is found whose other keys we could not learn."""
+        await self._search()
+        if self._gap:
+            raise self._gap
+        entries, _ = self._present()
+        return _person(entries) if entries else None
+
+    async def _search(self) -> None:
         for _ in range(ROUNDS):
             await self._look_up()
             if not await self._ask() or not await self._pass_on():
                 break
-        return self._merged()
 
     async def _look_up(self) -> None:
         try:
@@ -87,22 +185,24 @@ class Search:
         new = list(keys - self._said.keys())
         self._said.update(zip(new, await asyncio.gather(*map(self._entry, new)), strict=True))
         if self._by.kind == "phone" and not self._known and self._adapters.poster.mode is not Mode.OFF:
+            asked_at = now()
             clients = await self._adapters.poster.clients_by_phone(self._by.value)
-            found = (poster_entry(client, self._region) for client in clients)
+            found = (poster_entry(client, self._region, asked_at) for client in clients)
             self._said.update({Key(entry.source, entry.key): entry for entry in found})
             return bool(clients)
         return bool(new)
 
     async def _entry(self, key: Key) -> Entry | SourceError | None:
+        asked_at = now()
         try:
             if key.source == "everyprint":
                 customer = (await self._adapters.storage.everyprint.customers([key.id])).get(key.id)
                 return entry_of(customer) if customer else None
             if key.source == "mercately":
                 row = await self._adapters.mercately.customer(key.id)
-                return mercately_entry(row, self._region) if row else None
+                return mercately_entry(row, self._region, asked_at) if row else None
             client = await self._adapters.poster.client(int(key.id))
-            return poster_entry(client, self._region) if client else None
+            return poster_entry(client, self._region, asked_at) if client else None
         except SourceError as error:
             return error
 
@@ -125,9 +225,11 @@ class Search:
         known = self._known.get(key)
         return known is None or (known.profile, known.phone) != (entry.profile, entry.phone)
 
-    def _merged(self) -> Customer | None:
+    def _present(self) -> tuple[list[Entry], list[datetime]]:
+        """What is known of the person, and since when, of what is not known from the sources themselves."""
         own = Key(*self._by)
-        entries, since = [], []
+        entries = list[Entry]()
+        since = list[datetime]()
         for key in self._known or ([own] if own in self._said else list(self._said)):
             said, known = self._said.get(key), self._known.get(key)
             if isinstance(said, Entry):
@@ -139,8 +241,4 @@ class Search:
                 self._stale.note(key.source, moment)
                 entries.append(known)
                 since.append(moment)
-        if entries:
-            return to_customer(entries, min(since, default=datetime.now(UTC)), self._gap)
-        if self._gap:
-            raise self._gap
-        return None
+        return entries, since

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
@@ -33,7 +33,14 @@ KEPT = {"id", "source", "key", "person"}
 
 _KEY = col(DirectoryEntryRow.source), col(DirectoryEntryRow.key)
 _KNOWN: Rows = select(
-    ENTRY.c.id, ENTRY.c.source, ENTRY.c.key, ENTRY.c.phone, ENTRY.c.email, ENTRY.c.person, ENTRY.c.words
+    ENTRY.c.id,
+    ENTRY.c.source,
+    ENTRY.c.key,
+    ENTRY.c.phone,
+    ENTRY.c.email,
+    ENTRY.c.person,
+    ENTRY.c.words,
+    ENTRY.c.as_of,
 )
 
 
@@ -54,15 +61,25 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     profile: bytes = b"{}"
     """The source's whole answer, as JSON."""
     as_of: int
-    """UTC, milliseconds."""
+    """When the source was asked for it: UTC, milliseconds."""
 
 
-async def write_entries(connection: AsyncConnection, entries: Iterable[Entry]) -> None:
-    """Writes them, and anew who is who; the transaction has the identity lock."""
+async def write_entries(
+    connection: AsyncConnection, entries: Iterable[Entry], *, newest: bool = False
+) -> None:
+    """Writes them, and anew who is who; the transaction has the identity lock.
+
+    What was asked for before what is there already is not written, unless the caller knows it is the newest.
+    """
     by_key = {Key(entry.source, entry.key): entry for entry in entries}
     passes = await connection.execute(select(DirectoryPassRow))
     seen = {row.source: row.number for row in passes}
     before = await _known(connection, by_key)
+    if not newest:
+        overtaken = {key for key, row in before.items() if row.as_of > by_key[key].as_of}
+        await _see(connection, [before[key] for key in overtaken], seen)
+        before = {key: row for key, row in before.items() if key not in overtaken}
+        by_key = {key: entry for key, entry in by_key.items() if key not in overtaken}
     rows = {key: _to_row(entry, seen.get(key.source, 0)) for key, entry in by_key.items()}
     if rows:
         await connection.execute(_upserted(connection), list(rows.values()))
@@ -165,6 +182,16 @@ def _upserted(connection: AsyncConnection) -> Any:
 async def _known(connection: AsyncConnection, keys: Collection[Key]) -> dict[Key, AnyRow]:
     rows = await found_by_key(connection, _KNOWN, *_KEY, keys)
     return {Key(row.source, row.key): row for row in rows}
+
+
+async def _see(connection: AsyncConnection, rows: Iterable[AnyRow], seen: Mapping[str, int]) -> None:
+    """They were on a page, whatever it said of them."""
+    ids = defaultdict[str, list[int]](list)
+    for row in rows:
+        ids[row.source].append(row.id)
+    for source, some in ids.items():
+        here = update(ENTRY).where(ENTRY.c.id.in_(some))
+        await connection.execute(here.values(seen=seen.get(source, 0)))
 
 
 async def _tag(connection: AsyncConnection, wanted: Mapping[int, tuple[str | None, frozenset[str]]]) -> None:

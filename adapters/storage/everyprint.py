@@ -169,7 +169,7 @@ class Everyprint(Questions):
             balance = {"messenger_id": messenger_id, "updated_at": moment}
             await connection.execute(insert(BalanceRow).values(balance))
         saved = _plain((await connection.execute(_CUSTOMERS.where(this))).one(), Customer)
-        await entries.write_entries(connection, [entry_of(saved)])
+        await entries.write_entries(connection, [entry_of(saved)], newest=True)
         return saved
 
     # Balances
@@ -305,7 +305,7 @@ def entry_of(customer: Customer) -> entries.Entry:
         phone=customer.phone_e164,
         email=customer.email,
         profile=msgspec.json.encode(customer),
-        as_of=int(now().timestamp() * 1000),
+        as_of=round(customer.updated_at.timestamp() * 1000),
     )
 
 

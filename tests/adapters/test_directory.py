@@ -498,3 +498,17 @@ async def test_a_directory_that_was_never_made_is_unavailable(database_url: str)
         for question in (storage.directory.page(), storage.directory.upsert([entry("a")])):
             with pytest.raises(Unavailable):
                 await question
+
+
+async def test_what_was_asked_for_before_what_is_there_changes_nothing_but_that_it_was_seen(
+    directory: Directory,
+) -> None:
+    """A page that was under way while somebody was changed arrives late, and knows nothing of the change."""
+    await directory.upsert([entry("1", first_name="New", as_of=20)])
+    current = await begun(directory)
+
+    await directory.mirror(current, [entry("1", first_name="Old", as_of=15)], 2)
+
+    (found,) = (await directory.entries(keys("1"))).values()
+    assert found.first_name == "New"
+    assert await directory.missed(current, 5) == []

@@ -383,7 +383,7 @@ async def test_ids_that_are_none_of_theirs_are_not_mirrored(here: World) -> None
 
 def test_an_entry_of_mercately_says_who_it_is() -> None:
     tags = (mercately.Tag(id="1", name="VIP"), mercately.Tag(id="2", name="Nueva"))
-    entry = mercately_entry(msgspec.structs.replace(ONE, email="P@X.ec", tags=tags), "EC")
+    entry = mercately_entry(msgspec.structs.replace(ONE, email="P@X.ec", tags=tags), "EC", 0)
 
     assert (entry.source, entry.key, entry.row_number) == ("mercately", "4880vesdc3873", 3873)
     assert (entry.first_name, entry.last_name, entry.email) == ("Pablo", None, "P@X.ec")
@@ -392,7 +392,7 @@ def test_an_entry_of_mercately_says_who_it_is() -> None:
 
 def test_an_entry_of_poster_says_who_it_is() -> None:
     client = poster.Client(id=7, last_name="Иванов", phone_number="79630313844", group_id=2)
-    entry = poster_entry(client, "EC")
+    entry = poster_entry(client, "EC", 0)
 
     assert (entry.source, entry.key, entry.row_number) == ("poster", "7", None)
     assert (entry.last_name, entry.phone, entry.group_key) == ("Иванов", "+79630313844", "2")
@@ -411,15 +411,15 @@ def test_an_entry_of_poster_says_who_it_is() -> None:
 def test_a_phone_without_a_country_is_one_of_the_region(
     phone: str | None, region: str, e164: str | None
 ) -> None:
-    assert mercately_entry(msgspec.structs.replace(ONE, phone=phone), region).phone == e164
-    assert poster_entry(poster.Client(id=1, phone=phone), region).phone == e164
+    assert mercately_entry(msgspec.structs.replace(ONE, phone=phone), region, 0).phone == e164
+    assert poster_entry(poster.Client(id=1, phone=phone), region, 0).phone == e164
 
 
 def test_posters_digits_go_before_what_people_write() -> None:
     client = poster.Client(id=1, phone="0987654321", phone_number="79630313844")
 
-    assert poster_entry(client, "EC").phone == "+79630313844"
-    assert poster_entry(msgspec.structs.replace(client, phone_number="7"), "EC").phone == "+593987654321"
+    assert poster_entry(client, "EC", 0).phone == "+79630313844"
+    assert poster_entry(msgspec.structs.replace(client, phone_number="7"), "EC", 0).phone == "+593987654321"
 
 
 DRAW = Random("profiles")  # noqa: S311
@@ -477,14 +477,15 @@ def test_a_profile_reads_back_as_the_whole_customer() -> None:
         customer, client = drawn_customer(), drawn_client()
 
         assert (
-            msgspec.json.decode(mercately_entry(customer, "EC").profile, type=mercately.Customer) == customer
+            msgspec.json.decode(mercately_entry(customer, "EC", 0).profile, type=mercately.Customer)
+            == customer
         )
-        assert msgspec.json.decode(poster_entry(client, "EC").profile, type=poster.Client) == client
+        assert msgspec.json.decode(poster_entry(client, "EC", 0).profile, type=poster.Client) == client
 
 
 async def test_any_profile_survives_the_directory(here: World) -> None:
     customers = [msgspec.structs.replace(drawn_customer(), id=f"4880vesdc{row}") for row in range(1, 200)]
-    entries = [mercately_entry(customer, "EC") for customer in customers]
+    entries = [mercately_entry(customer, "EC", 0) for customer in customers]
     await here.directory.upsert(entries)
 
     stored = await here.directory.entries([Key(entry.source, entry.key) for entry in entries])
