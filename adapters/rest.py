@@ -117,6 +117,10 @@ class Rest(ABC):
     async def ping(self) -> None:
         """Fails unless the source answers and accepts our credentials."""
 
+    def read_anew(self) -> None:
+        """Who asks from now on gets no answer that was asked for before."""
+        self._flights.close_doors()
+
     async def _get(self, question: str, path: str, answer: type[T], **parameters: str) -> T:
         """Read `path` into `answer`; `question` names the call in logs and counts, where no id may show."""
         url = self._settings.url + path
@@ -149,7 +153,7 @@ class Rest(ABC):
                 error.doubt()
             raise
         finally:
-            self._flights.close_doors()
+            self.read_anew()
 
     def _reader(self, answer: type[T]) -> Callable[[bytes], T]:
         """How an answer is read; a vendor that writes its numbers as text overrides it."""

@@ -3,13 +3,13 @@
 import re
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import astuple, force_setattr
 from pydantic import Field, SecretStr
 
-from adapters.errors import Malformed, Rejected, SourceError
+from adapters.errors import Fault, Malformed, Rejected, SourceError, Unacceptable
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.rest import UNREADABLE, Rest, Source
 
@@ -19,6 +19,18 @@ WEB_ID = re.compile(r"[0-9]{1,18}[a-z]{5}([0-9]{1,18})")
 """Retailer, five letters, row; the numbers are at most as long as a 64-bit one."""
 REPEATED_PAGES = 3
 """So many pages in a row with nobody new on them are no chance: the list has no end."""
+
+# Of their sentences some are known from their documents, the others are what their framework says.
+FAULTS = (
+    (re.compile("presentes", re.I), ("phone", "email"), Fault.MISSING),
+    (re.compile("(first.name|nombre).*(vac[ií]o|blank)", re.I), ("first_name",), Fault.MISSING),
+    (re.compile("(last.name|apellido).*(vac[ií]o|blank)", re.I), ("last_name",), Fault.MISSING),
+    (re.compile("(phone|tel[eé]fono|n[uú]mero).*(uso|taken|registrado)", re.I), ("phone",), Fault.TAKEN),
+    (re.compile("(uso|taken|registrado).*(phone|tel[eé]fono|n[uú]mero)", re.I), ("phone",), Fault.TAKEN),
+    (re.compile("email.*(uso|taken|registrado)", re.I), ("email",), Fault.TAKEN),
+    (re.compile("email.*inv[aá]lid", re.I), ("email",), Fault.INVALID),
+    (re.compile("(phone|tel[eé]fono|n[uú]mero).*inv[aá]lid", re.I), ("phone",), Fault.INVALID),
+)
 
 Channel = Literal["messenger", "whatsapp"]
 T = TypeVar("T")
@@ -144,6 +156,10 @@ class _Found(msgspec.Struct):
     customer: Customer
 
 
+class _Done(msgspec.Struct):
+    message: str
+
+
 class Page(list[T]):
     """One page of a list, and how many rows the whole list has."""
 
@@ -177,8 +193,12 @@ class _Refusal(msgspec.Struct):
     errors: str | list[str] = msgspec.field(default_factory=list)
 
     @property
+    def lines(self) -> list[str]:
+        return _lines(self.message) + _lines(self.errors)
+
+    @property
     def said(self) -> str:
-        return "; ".join(_lines(self.message) + _lines(self.errors))
+        return "; ".join(self.lines)
 
 
 class Mercately(Rest):
@@ -231,10 +251,34 @@ class Mercately(Rest):
         try:
             found = await self._get("customer", f"{API}/customers/{id}", _Found)
         except Rejected as refusal:
-            if (refusal.vendor_code, refusal.vendor_message) == ("404", "Customer not found"):
+            if _is_nobody(refusal):
                 return None
             raise
         return found.customer
+
+    async def create_customer(self, profile: Mapping[str, Any], tags: Iterable[str] = ()) -> Customer:
+        """`profile` by the names of Customer, and `agent_id`. Unknown tags and agents they ignore."""
+        body = {"customer": {**profile, **_tags(dict.fromkeys(tags, True))}}
+        found = await self._change("create customer", "POST", f"{API}/customers", _Found, json=body)
+        return found.customer
+
+    async def update_customer(
+        self, id: str, profile: Mapping[str, Any], tags: Mapping[str, bool] | None = None
+    ) -> bool:
+        """Changes what is given; tags are added (True) or taken off. False for a customer who is not there.
+
+        They write the tags first: when the rest is refused, the tags may be changed all the same.
+        """
+        if not WEB_ID.fullmatch(id):
+            return False
+        body = {"customer": {**profile, **_tags(tags or {})}}
+        try:
+            await self._change("update customer", "PUT", f"{API}/customers/{id}", _Done, json=body)
+        except Rejected as refusal:
+            if _is_nobody(refusal):
+                return False
+            raise
+        return True
 
     async def conversations(
         self, channel: Channel, page: int, *, count: int = 100, unassigned: bool = False
@@ -251,12 +295,21 @@ class Mercately(Rest):
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         if 200 <= status < 300:
             return None
-        said = _read_refusal(body).said
+        refusal = _read_refusal(body)
+        said = refusal.said
         # An unknown slug is a 404, checked before the key; today's documentation calls a bad key a 400.
         if (status, said) in {(404, "Resource not found"), (401, "Unauthorized"), (400, "Unauthorized")}:
             return self._refused_credentials()
-        # Their validation answers 302 with the errors as JSON and no Location.
-        if said and (status == 302 or 400 <= status < 429):
+        # Their validation answers 302 with the errors as JSON and no Location, or 400 with several messages.
+        if said and (status == 302 or (status == 400 and isinstance(refusal.message, list))):
+            return Unacceptable(
+                self.name,
+                f"{self.title} refused the request.",
+                faults=_faults(refusal.lines),
+                vendor_code=str(status),
+                vendor_message=said,
+            )
+        if said and 400 <= status < 429:
             return self._said_no(str(status), said)
         return super()._refusal(status, body)
 
@@ -282,6 +335,26 @@ def _read_refusal(body: bytes) -> _Refusal:
         return msgspec.json.decode(body, type=_Refusal)
     except UNREADABLE:
         return _Refusal()
+
+
+def _faults(lines: Iterable[str]) -> dict[str, Fault]:
+    """As far as we understand what they say."""
+    return {name: fault for line in lines for name, fault in _faults_of(line)}
+
+
+def _faults_of(line: str) -> list[tuple[str, Fault]]:
+    for pattern, names, fault in FAULTS:
+        if pattern.search(line):
+            return [(name, fault) for name in names]
+    return []
+
+
+def _is_nobody(refusal: Rejected) -> bool:
+    return (refusal.vendor_code, refusal.vendor_message) == ("404", "Customer not found")
+
+
+def _tags(tags: Mapping[str, bool]) -> dict[str, list[dict[str, Any]]]:
+    return {"tags": [{"name": name, "value": add} for name, add in tags.items()]} if tags else {}
 
 
 def _lines(said: str | list[str]) -> list[str]:

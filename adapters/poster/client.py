@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple, force_setattr, replace
 from pydantic import Field, SecretStr
 
-from adapters.errors import SourceError
+from adapters.errors import Fault, Rejected, SourceError, Unacceptable
 from adapters.poster.sandbox import PosterSandbox
 from adapters.rest import UNREADABLE, Rest, Source
 
@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 API = "/api/clients."
 KOPECKS = 100
+EXACTLY = Context(prec=60, traps=[Inexact, InvalidOperation])
 PAGE = 500
 DIGITS = 15
 """An amount has at most."""
@@ -29,6 +30,22 @@ BAD_CREDENTIALS = {"10", "11", "12", "20", "54"}
 
 ABSENT = {"32", "404"}
 """No such id; not found."""
+
+FAULTS: Mapping[str, Mapping[str, Fault]] = {
+    "34": {},
+    "38": {"name": Fault.TAKEN},
+    "155": {},
+    "167": {"phone": Fault.TAKEN},
+    "701": {},
+}
+"""Which of our values a change was refused for; mostly they do not say."""
+
+# They answer three names and take one, whose words they tell apart by the spaces (inferred): within a name,
+# and where one is missing before another, we write a no-break space instead.
+NBSP = "\N{NO-BREAK SPACE}"
+
+TEXTS = {"phone", "email", "city", "address", "comment"}
+"""Written as they are."""
 
 
 class PosterSettings(Source):
@@ -90,6 +107,12 @@ class Client(_Row, frozen=True):
     ewallet: Decimal = Decimal(0)
     deleted: bool = msgspec.field(name="delete", default=False)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("first_name", "last_name", "patronymic"):
+            if NBSP in (text := getattr(self, name) or ""):
+                force_setattr(self, name, text.replace(NBSP, " ").strip() or None)
+
     @property
     def birthday(self) -> date | None:
         """A birthday without its year or its day is none: MySQL keeps 0000-05-17."""
@@ -116,6 +139,16 @@ class _Clients(msgspec.Struct):
 
 class _Client(msgspec.Struct):
     response: list[Client] | None = None
+
+
+class _Created(msgspec.Struct):
+    response: int
+
+
+class _Changed(msgspec.Struct):
+    """An id, though not always that of what was changed; true; or false, which is no success."""
+
+    response: int | str | bool | None = None
 
 
 class _Problem(msgspec.Struct):
@@ -190,6 +223,66 @@ class Poster(Rest):
         """Those with this phone, in E.164."""
         return _living(await self._ask("clients by phone", "getClients", _Clients, phone=phone))
 
+    def keeps(self, bonus: Decimal) -> bool:
+        """Whether a birthday bonus is read as it was written: whole kopecks, and of few digits."""
+        try:
+            kopecks = EXACTLY.multiply(bonus, self._settings.birthday_bonus_factor)
+        except (Inexact, InvalidOperation):
+            return False
+        return kopecks.adjusted() < DIGITS and kopecks == kopecks.to_integral_value()
+
+    async def create_group(
+        self, name: str, loyalty_type: int, percent: Decimal, birthday_bonus: Decimal
+    ) -> int:
+        """Answers its id."""
+        form = _group_form(name, loyalty_type, percent, birthday_bonus)
+        return (await self._write("create group", "createGroup", _Created, form)).response
+
+    async def update_group(
+        self, id: int, name: str, loyalty_type: int, percent: Decimal, birthday_bonus: Decimal
+    ) -> bool:
+        """Whether there is such a group; all is written, for they do not say that what is left out stays."""
+        form = _group_form(name, loyalty_type, percent, birthday_bonus)
+        return await self._write_to("update group", "updateGroup", client_groups_id=str(id), **form)
+
+    async def remove_group(self, id: int) -> bool:
+        """Whether there was such a group; all its clients go with it, for good."""
+        return await self._write_to("remove group", "removeGroup", group_id=str(id))
+
+    async def update_client(self, client: Client, **changes: Any) -> bool:
+        """Whether there is such a client; `changes` are by our names, and what is None is emptied.
+
+        The name and the group are written with every change: they must be there.
+        """
+        new = replace(client, **changes)
+        form = {name: value or "" for name, value in changes.items() if name in TEXTS}
+        if "sex" in changes:
+            form["client_sex"] = str(new.sex or 0)
+        if new.group_id:
+            form["client_groups_id_client"] = str(new.group_id)
+        return await self._write_to(
+            "update client", "updateClient", client_id=str(client.id), client_name=_full_name(new), **form
+        )
+
+    async def _write_to(self, question: str, method: str, **form: str) -> bool:
+        return bool((await self._write(question, method, _Changed, form)).response)
+
+    async def _write(self, question: str, method: str, answer: type[T], form: Mapping[str, str]) -> T:
+        try:
+            return await self._change(
+                question, "POST", API + method, answer, params={"format": "json"}, data=form
+            )
+        except Rejected as refusal:
+            if refusal.vendor_code not in FAULTS:
+                raise
+            raise Unacceptable(
+                self.name,
+                str(refusal),
+                faults=FAULTS[refusal.vendor_code],
+                vendor_code=refusal.vendor_code,
+                vendor_message=refusal.vendor_message,
+            ) from None
+
     async def _page(self, offset: int, count: int, group_id: int | None) -> _Clients:
         group = {} if group_id is None else {"group_id": str(group_id)}
         # Oldest first, or whoever is created meanwhile would move everybody to the next page.
@@ -233,6 +326,27 @@ class Poster(Rest):
         """Their sentence, should it repeat our token, without it."""
         token = self._settings.token.get_secret_value()
         return said.replace(token, "…") if token else said
+
+
+def _group_form(name: str, loyalty_type: int, percent: Decimal, birthday_bonus: Decimal) -> Mapping[str, str]:
+    """Written in whole units is the bonus, though they answer kopecks."""
+    return {
+        "client_groups_name": name,
+        "loyalty_type": str(loyalty_type),
+        "client_groups_discount": _plain(percent),
+        "birthday_bonus": _plain(birthday_bonus),
+    }
+
+
+def _plain(number: Decimal) -> str:
+    """10, not 10.00, 1E+1 or -0."""
+    return f"{number.normalize() + 0:f}"
+
+
+def _full_name(client: Client) -> str:
+    names = (client.last_name, client.first_name, client.patronymic)
+    words = (NBSP.join((name or "").split()) or NBSP for name in names)
+    return " ".join(words).rstrip() or NBSP
 
 
 def _problem(body: bytes) -> _Problem:

@@ -29,9 +29,12 @@ ERRORS: Mapping[int, str] = {
     34: "Required property is absent or empty",
     38: "This name already exists",
     155: "Wrong parameter value",
+    167: "This phone number is already taken",
     400: "Bad request format",
     701: "Parameter must be an integer",
 }
+PHONE_TAKEN = 167
+"""Not in their table; seen, and in the flat form always."""
 
 Endpoint = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -66,6 +69,7 @@ class PosterSandbox(Sandbox):
             web.post(f"{API}removeGroup", self._let_in(self._remove_group)),
             web.get(f"{API}getClients", self._let_in(self._get_clients)),
             web.get(f"{API}getClient", self._let_in(self._get_client)),
+            web.post(f"{API}updateClient", self._let_in(self._update_client)),
         ]
 
     def _let_in(self, endpoint: Endpoint) -> Endpoint:
@@ -87,7 +91,7 @@ class PosterSandbox(Sandbox):
     def _refusal(self, error: PosterError) -> web.Response:
         """An error's status is 200, as all else's."""
         problem = {"code": error.code, "message": str(error)}
-        if self.flat_errors:
+        if self.flat_errors or error.code == PHONE_TAKEN:
             return answer({"error": error.code, "message": str(error)})
         return answer({"error": problem})
 
@@ -141,6 +145,21 @@ class PosterSandbox(Sandbox):
             return said(False)
         more: dict[str, Any] = {"accumulation_products": [], "prize_products": []}
         return said([self._client_json(client) | more])
+
+    async def _update_client(self, request: web.Request) -> web.Response:
+        params = await params_of(request)
+        client = self._clients.get(integer(params, "client_id", needed=True))
+        if client is None:
+            raise PosterError(32)
+        changed = changed_client(client, params)
+        if "client_groups_id_client" in params:
+            changed = replace(changed, group_id=self._group_of(params, "client_groups_id_client").id)
+        phone = digits(changed.phone)
+        others = (other for other in self._clients.values() if other.id != client.id)
+        if phone and any(digits(other.phone) == phone for other in others):
+            raise PosterError(PHONE_TAKEN)
+        self._clients[client.id] = changed
+        return said(client.id)
 
     def _group_of(self, params: Mapping[str, Any], name: str) -> Group:
         group = self._groups.get(integer(params, name, needed=True))
@@ -228,6 +247,24 @@ def changed(group: Group, params: Mapping[str, Any]) -> Group:
     if "birthday_bonus" in params:
         values["birthday_bonus"] = int(amount(params, "birthday_bonus") * KOPECKS)
     return replace(group, **values)
+
+
+def changed_client(client: Client, params: Mapping[str, Any]) -> Client:
+    """The client with what is given. Inferred: what is left out stays as it was."""
+    texts = ("phone", "email", "city", "address", "comment")
+    values: dict[str, Any] = {name: str(params[name] or "") for name in texts if name in params}
+    if "client_name" in params:
+        # Inferred, from their example: the words are told apart by spaces, and come in this order.
+        words = [word for word in str(params["client_name"] or "").split(" ") if word]
+        if not words:
+            raise PosterError(34)
+        names = ("last_name", "first_name", "patronymic")
+        values |= dict(zip(names, [*words[:2], " ".join(words[2:]), "", ""], strict=False))
+    if "client_sex" in params:
+        values["sex"] = integer(params, "client_sex")
+        if values["sex"] not in (0, 1, 2):
+            raise PosterError(155)
+    return replace(client, **values)
 
 
 def required(params: Mapping[str, Any], name: str) -> str:

@@ -40,7 +40,8 @@ async def _save(everyprint: Everyprint, person: Person, known: InEveryprint) -> 
         email=known.email,
     )
     for number, entry in enumerate(known.ledger, start=1):
-        await everyprint.add_entry(known.messenger_id, Decimal(entry.amount), entry.reason, f"demo {number}")
+        key = f"demo {number} of {known.messenger_id}"
+        await everyprint.add_entry(known.messenger_id, Decimal(entry.amount), entry.reason, key)
 
 
 async def _group(everyprint: Everyprint, name: str) -> Group:

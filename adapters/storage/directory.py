@@ -25,7 +25,7 @@ from adapters.storage.database import (
 from adapters.storage.entries import Entry, remove_entries, to_entry, write_entries
 from adapters.storage.identity import Key
 from adapters.storage.people import EVERYBODY, WINDOW, Filter, People, Walk
-from adapters.storage.tables import ENTRY, DirectoryEntryRow, DirectoryPassRow
+from adapters.storage.tables import ENTRY, TAG, DirectoryEntryRow, DirectoryPassRow, DirectoryTagRow
 
 __all__ = ["EVERYBODY", "Directory", "Entry", "Filter", "Pass", "PassLost", "People"]
 
@@ -63,6 +63,10 @@ class Directory(Questions):
     async def remove(self, keys: Iterable[Key]) -> None:
         for some in batches(keys, WRITTEN_AT_ONCE):
             await self._remove(some)
+
+    async def remove_group(self, group: Key) -> None:
+        """Everybody whom the source has in it."""
+        await self.remove(await self._in_group(group))
 
     # Passes
 
@@ -140,6 +144,12 @@ class Directory(Questions):
         return await _by(connection, "email", emails)
 
     @reads
+    async def tags_among(self, connection: AsyncConnection, names: Collection[str]) -> set[str]:
+        """Those of the tags that somebody has."""
+        rows = await found(connection, select(TAG.c.tag).distinct(), col(DirectoryTagRow.tag), names)
+        return {row.tag for row in rows}
+
+    @reads
     async def of_persons(
         self, connection: AsyncConnection, persons: Collection[str]
     ) -> dict[str, list[Entry]]:
@@ -163,6 +173,12 @@ class Directory(Questions):
     @writes_identity
     async def _write(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         await write_entries(connection, entries)
+
+    @reads
+    async def _in_group(self, connection: AsyncConnection, group: Key) -> list[Key]:
+        entry = ENTRY.c
+        rows = select(entry.key).where(entry.source == group.source, entry.group_key == group.id)
+        return [Key(group.source, row.key) for row in await connection.execute(rows)]
 
     @writes_identity
     async def _remove(self, connection: AsyncConnection, keys: Sequence[Key]) -> None:

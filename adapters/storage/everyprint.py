@@ -4,28 +4,47 @@ Refused
 ├── NotFound        no such customer, no such group
 ├── BelowZero       the balance is smaller than what would be taken
 ├── NotExact        the amount has more digits than we keep
-├── KeyReused       the idempotency key came with another amount or reason before
-└── NameTaken       another group has this name
+├── KeyReused       the idempotency key came with another customer, amount or reason before
+├── NameTaken       another group has this name
+└── OtherSize       the group does not have as many people as was said
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import distinct, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, distinct, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from adapters.storage import entries
-from adapters.storage.database import AnyRow, Questions, Rows, found, reads, writes, writes_identity
+from adapters.storage.database import (
+    AnyRow,
+    Questions,
+    Rows,
+    batches,
+    found,
+    reads,
+    writes,
+    writes_identity,
+)
 from adapters.storage.identity import Key
 from adapters.storage.persons import persons_of
-from adapters.storage.tables import BalanceRow, CustomerRow, EntryRow, GroupRow, MemberRow, exact, now
+from adapters.storage.tables import (
+    MEMBER,
+    BalanceRow,
+    CustomerRow,
+    EntryRow,
+    GroupRow,
+    MemberRow,
+    exact,
+    now,
+)
 
 T = TypeVar("T")
 
@@ -91,6 +110,12 @@ class KeyReused(Refused): ...
 
 
 class NameTaken(Refused): ...
+
+
+class OtherSize(Refused):
+    def __init__(self, size: int) -> None:
+        super().__init__("the group has another size")
+        self.size = size
 
 
 _CUSTOMERS = select(CustomerRow).order_by(col(CustomerRow.messenger_id))
@@ -168,9 +193,18 @@ class Everyprint(Questions):
             await connection.execute(insert(CustomerRow).values(customer))
             balance = {"messenger_id": messenger_id, "updated_at": moment}
             await connection.execute(insert(BalanceRow).values(balance))
-        saved = _plain((await connection.execute(_CUSTOMERS.where(this))).one(), Customer)
-        await entries.write_entries(connection, [entry_of(saved)], newest=True)
-        return saved
+        return await _saved(connection, messenger_id)
+
+    @writes_identity
+    async def change_customer(
+        self, connection: AsyncConnection, messenger_id: str, changes: Mapping[str, Any]
+    ) -> Customer:
+        """Sets what is named, by the names of Customer, also to None."""
+        this = col(CustomerRow.messenger_id) == messenger_id
+        change = update(CustomerRow).where(this).values(**changes, updated_at=now())
+        if not (await connection.execute(change)).rowcount:
+            raise NotFound("no such customer")
+        return await _saved(connection, messenger_id)
 
     # Balances
 
@@ -206,7 +240,7 @@ class Everyprint(Questions):
         idempotency_key: str,
     ) -> Balance:
         """Adds to the balance, or takes from it; a key counts once, and then gets the first answer."""
-        amount = _exact(amount)
+        amount = exactly(amount)
         # Whoever has the balance's row has the ledger too: what is read from here on stays until the commit.
         of_customer = col(BalanceRow.messenger_id) == messenger_id
         row = await _one(connection, select(BalanceRow).where(of_customer).with_for_update())
@@ -214,14 +248,13 @@ class Everyprint(Questions):
             raise NotFound("no such customer")
         balance = _plain(row, Balance)
 
-        ledger = select(EntryRow).where(col(EntryRow.messenger_id) == messenger_id)
-        first = await _one(connection, ledger.where(col(EntryRow.idempotency_key) == idempotency_key))
-        if first:
-            if (first.amount, first.reason) != (amount, reason):
+        used = select(EntryRow).where(col(EntryRow.idempotency_key) == idempotency_key)
+        if first := await _one(connection, used):
+            if (first.messenger_id, first.amount, first.reason) != (messenger_id, amount, reason):
                 raise KeyReused("the idempotency key was used for something else")
             return replace(balance, amount=first.balance_after, updated_at=first.created_at)
 
-        after = replace(balance, amount=_exact(balance.amount + amount), updated_at=now())
+        after = replace(balance, amount=exactly(balance.amount + amount), updated_at=now())
         if after.amount < 0:
             raise BelowZero("the balance is too small")
         entry = insert(EntryRow).values(
@@ -270,17 +303,34 @@ class Everyprint(Questions):
 
     @writes
     async def create_group(self, connection: AsyncConnection, name: str) -> Group:
-        if await _one(connection, select(GroupRow).where(col(GroupRow.name) == name)):
-            raise NameTaken("another group has this name")
+        await _refuse_taken(connection, name)
         moment = now()
         created = await connection.execute(insert(GroupRow).values(name=name, created_at=moment))
         return Group(created.lastrowid, name, 0, moment)
 
+    @writes
+    async def rename_group(self, connection: AsyncConnection, group_id: int, name: str) -> Group:
+        this = col(GroupRow.id) == group_id
+        await _refuse_taken(connection, name, col(GroupRow.id) != group_id)
+        # The count says whether it is there: what we read may be from before somebody removed it.
+        renamed = await connection.execute(update(GroupRow).where(this).values(name=name))
+        group = await _group(connection, group_id)
+        if not renamed.rowcount or group is None:
+            raise NotFound("no such group")
+        return group
+
+    @writes_identity
+    async def remove_group(self, connection: AsyncConnection, group_id: int, size: int) -> None:
+        """Only while it has so many people."""
+        group = await _existing(connection, group_id)
+        if group.size != size:
+            raise OtherSize(group.size)
+        await connection.execute(delete(MEMBER).where(MEMBER.c.group_id == group_id))
+        await connection.execute(delete(GroupRow).where(col(GroupRow.id) == group_id))
+
     @writes_identity
     async def add_members(self, connection: AsyncConnection, group_id: int, keys: Collection[Key]) -> Group:
-        group = await _group(connection, group_id)
-        if group is None:
-            raise NotFound("no such group")
+        await _existing(connection, group_id)
         here = select(col(MemberRow.member)).where(col(MemberRow.group_id) == group_id)
         members = {str(key): key for key in keys}
         already = {row.member for row in await found(connection, here, col(MemberRow.member), members)}
@@ -292,7 +342,20 @@ class Everyprint(Questions):
         ]
         if rows:
             await connection.execute(insert(MemberRow), rows)
-        return await _group(connection, group_id) or group
+        return await _existing(connection, group_id)
+
+    @writes_identity
+    async def remove_members(
+        self, connection: AsyncConnection, group_id: int, keys: Collection[Key]
+    ) -> Group:
+        """Whoever is behind the keys, by whichever of their keys they are in the group."""
+        await _existing(connection, group_id)
+        persons = set((await persons_of(connection, keys)).values())
+        for column, theirs in ((MEMBER.c.member, set(map(str, keys))), (MEMBER.c.person, persons)):
+            for some in batches(theirs):
+                members = delete(MEMBER).where(MEMBER.c.group_id == group_id, column.in_(some))
+                await connection.execute(members)
+        return await _existing(connection, group_id)
 
 
 def entry_of(customer: Customer) -> entries.Entry:
@@ -309,9 +372,30 @@ def entry_of(customer: Customer) -> entries.Entry:
     )
 
 
+async def _saved(connection: AsyncConnection, messenger_id: str) -> Customer:
+    """The customer as they were written, in the directory too."""
+    this = col(CustomerRow.messenger_id) == messenger_id
+    saved = _plain((await connection.execute(_CUSTOMERS.where(this))).one(), Customer)
+    await entries.write_entries(connection, [entry_of(saved)], newest=True)
+    return saved
+
+
 async def _group(connection: AsyncConnection, group_id: int) -> Group | None:
     row = await _one(connection, _GROUPS.where(col(GroupRow.id) == group_id))
     return None if row is None else _plain(row, Group)
+
+
+async def _existing(connection: AsyncConnection, group_id: int) -> Group:
+    group = await _group(connection, group_id)
+    if group is None:
+        raise NotFound("no such group")
+    return group
+
+
+async def _refuse_taken(connection: AsyncConnection, name: str, *among: ColumnElement[bool]) -> None:
+    """Says it kindly; the unique constraint says it to who comes at the same time."""
+    if await _one(connection, select(GroupRow).where(col(GroupRow.name) == name, *among)):
+        raise NameTaken("another group has this name")
 
 
 async def _one(connection: AsyncConnection, rows: Rows) -> AnyRow | None:
@@ -335,7 +419,8 @@ def _by(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
     return dict(lists)
 
 
-def _exact(amount: Decimal) -> Decimal:
+def exactly(amount: Decimal) -> Decimal:
+    """The amount as the ledger keeps it; NotExact for one that it would have to round."""
     try:
         return exact(amount)
     except ValueError as error:

@@ -130,7 +130,7 @@ class EntryRow(SQLModel, table=True):
 
     __tablename__ = "balance_entry"
     __table_args__ = (
-        UniqueConstraint("messenger_id", "idempotency_key", name="uq_balance_entry_key"),
+        UniqueConstraint("idempotency_key", name="uq_balance_entry_idempotency_key"),
         Index("ix_balance_entry_newest", "messenger_id", "id"),
         ON_MYSQL | {"sqlite_autoincrement": True},
     )

@@ -152,6 +152,20 @@ async def test_who_is_removed_is_in_no_answer(directory: Directory) -> None:
     assert await found(directory, "ada") == ["b"]
 
 
+async def test_a_group_of_a_source_is_removed_with_everybody_in_it(directory: Directory) -> None:
+    gone = [entry(str(n), POSTER, group_key="4", phone=f"+{n}") for n in range(1, 251)]
+    kept = [entry("500", POSTER, group_key="5"), entry("501", POSTER), entry("m", group_key="4", phone="+7")]
+    await directory.upsert(gone + kept)
+    assert (await directory.page(Filter(group=Key(POSTER, "5")))).persons == ["poster:500"]
+
+    await directory.remove_group(Key(POSTER, "4"))
+
+    assert (await directory.page()).persons == ["mercately:m", "poster:500", "poster:501"]
+    assert await directory.count(Filter(group=Key(POSTER, "4"))) == 0
+    await directory.remove_group(Key(POSTER, "4"))
+    assert await directory.count() == 3
+
+
 # Passes
 
 

@@ -35,6 +35,7 @@ from adapters.storage.everyprint import (
     NameTaken,
     NotExact,
     NotFound,
+    OtherSize,
     entry_of,
 )
 from adapters.storage.identity import Key
@@ -326,12 +327,14 @@ async def test_what_was_refused_leaves_the_key_free(everyprint: Everyprint) -> N
     assert (await everyprint.add_entry(customer, Decimal(-9), "printed", "key")).amount == 1
 
 
-async def test_customers_may_use_the_same_key(everyprint: Everyprint) -> None:
-    for id in ("1", "2"):
-        await everyprint.save_customer(id, "x")
-        await everyprint.add_entry(id, Decimal(int(id)), "paid", "key")
+async def test_a_key_is_used_once_in_the_whole_ledger_also_at_once(everyprint: Everyprint) -> None:
+    for id in range(10):
+        await everyprint.save_customer(str(id), "x")
+    writers = (everyprint.add_entry(str(id), Decimal(5), "paid", "key") for id in range(10))
+    answers = await asyncio.gather(*writers, return_exceptions=True)
 
-    assert [await amount_of(everyprint, id) for id in ("1", "2")] == [1, 2]
+    assert sorted(type(answer).__name__ for answer in answers) == ["Balance"] + ["KeyReused"] * 9
+    assert sum([await amount_of(everyprint, str(id)) for id in range(10)]) == 5
 
 
 async def test_nobody_has_no_balance_to_add_to(everyprint: Everyprint) -> None:
@@ -488,9 +491,90 @@ async def test_a_person_knows_the_groups(everyprint: Everyprint) -> None:
     }
 
 
+async def test_a_group_is_renamed_as_long_as_the_name_is_nobodys(everyprint: Everyprint) -> None:
+    vip, other = [await everyprint.create_group(name) for name in ("VIP", "other")]
+    await everyprint.add_members(vip.id, members("ana"))
+    renamed = replace(await everyprint.rename_group(vip.id, "Fête 🎉"), size=0)
+
+    assert renamed == replace(vip, name="Fête 🎉")
+    assert await everyprint.rename_group(vip.id, "Fête 🎉") == await everyprint.group(vip.id)
+    with pytest.raises(NameTaken):
+        await everyprint.rename_group(vip.id, "other")
+    assert [group.name for group in await everyprint.groups()] == ["Fête 🎉", "other"]
+    assert await everyprint.rename_group(other.id, "VIP")
+
+
+async def test_one_of_those_who_want_a_name_at_once_gets_it(everyprint: Everyprint) -> None:
+    groups = [await everyprint.create_group(name) for name in "abcde"]
+    answers = await asyncio.gather(
+        *(everyprint.rename_group(group.id, "VIP") for group in groups), return_exceptions=True
+    )
+
+    assert [type(answer) for answer in answers].count(NameTaken) == 4
+    assert [group.name for group in await everyprint.groups()].count("VIP") == 1
+
+
+async def test_a_group_is_removed_while_it_has_the_size_that_is_said(everyprint: Everyprint) -> None:
+    vip, other = [await everyprint.create_group(name) for name in ("VIP", "other")]
+    await everyprint.save_customer("ana", "x")
+    for group in (vip, other):
+        await everyprint.add_members(group.id, members("ana", "nobody"))
+
+    with pytest.raises(OtherSize) as caught:
+        await everyprint.remove_group(vip.id, 0)
+    assert caught.value.size == 1
+    assert await sizes(everyprint) == [1, 1]
+    await everyprint.remove_group(vip.id, 1)
+    assert [group.id for group in await everyprint.groups()] == [other.id]
+    assert (await everyprint.members(vip.id, 10)).rows == []
+    assert await sizes(everyprint) == [1]
+    assert (await everyprint.create_group("VIP")).id not in (vip.id, other.id)
+
+
+async def test_who_is_added_at_once_with_the_removal_stops_it_or_comes_too_late(
+    everyprint: Everyprint,
+) -> None:
+    await everyprint.save_customer("ana", "x")
+    for number in range(5):
+        group = await everyprint.create_group(f"{number}")
+        added, removed = await asyncio.gather(
+            everyprint.add_members(group.id, members("ana")),
+            everyprint.remove_group(group.id, 0),
+            return_exceptions=True,
+        )
+
+        outcome = type(added), type(removed), await everyprint.group(group.id) is None
+        assert outcome in {(Group, OtherSize, False), (NotFound, type(None), True)}
+
+
+async def test_who_is_taken_out_is_so_by_whichever_key_they_are_in(storage: Storage) -> None:
+    everyprint, group = storage.everyprint, await storage.everyprint.create_group("VIP")
+    other = await everyprint.create_group("other")
+    awa, ana, unknown = members("awa", "ana", "unknown")
+    in_poster = Key("poster", "1")
+    for id in ("awa", "ana"):
+        await everyprint.save_customer(id, "x")
+    await storage.links.link([awa, in_poster])
+    await storage.directory.upsert([Entry(source="poster", key="1", as_of=1)])
+    for each in (group, other):
+        await everyprint.add_members(each.id, [awa, in_poster, ana, unknown])
+
+    assert (await everyprint.remove_members(group.id, [in_poster])).size == 1
+    assert (await everyprint.members(group.id, 10)).rows == [str(ana), str(unknown)]
+    assert (await everyprint.remove_members(group.id, [in_poster, unknown])).size == 1
+    assert (await everyprint.members(group.id, 10)).rows == [str(ana)]
+    assert (await everyprint.members(other.id, 10)).rows == sorted(map(str, (awa, in_poster, ana, unknown)))
+
+
 async def test_no_group_has_no_members(everyprint: Everyprint) -> None:
-    with pytest.raises(NotFound):
-        await everyprint.add_members(7, members("ana"))
+    for change in (
+        everyprint.add_members(7, members("ana")),
+        everyprint.remove_members(7, members("ana")),
+        everyprint.rename_group(7, "VIP"),
+        everyprint.remove_group(7, 0),
+    ):
+        with pytest.raises(NotFound):
+            await change
 
     assert (await everyprint.members(7, 10)).rows == []
 

@@ -331,3 +331,20 @@ async def test_a_deadline_within_a_deadline_only_shortens_it() -> None:
         with deadline(1):
             assert current() == pytest.approx(asyncio.get_running_loop().time() + 1, abs=0.5)
         assert current() == outer
+
+
+async def test_who_asks_after_a_change_boards_no_flight_from_before_it(
+    mercately: Mercately, mercately_sandbox: MercatelySandbox
+) -> None:
+    mercately_sandbox.trouble("delay", path="GET ", times=1, seconds=0.3)
+    before = asyncio.create_task(mercately.customer("4880mylqi3881"))
+    while not mercately_sandbox.asked:
+        await asyncio.sleep(0)
+
+    assert await mercately.update_customer("4880mylqi3881", {"last_name": "New"})
+    after = await mercately.customer("4880mylqi3881")
+
+    assert after
+    assert after.last_name == "New"
+    assert await before
+    assert [one.method for one in mercately_sandbox.asked] == ["GET", "PUT", "GET"]

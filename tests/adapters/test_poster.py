@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from adapters.errors import Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
+from adapters.errors import (
+    Busy,
+    Fault,
+    Malformed,
+    Misconfigured,
+    Rejected,
+    SourceError,
+    TimedOut,
+    Unacceptable,
+    Unavailable,
+)
 from adapters.poster.client import Client, Group, Poster, PosterSettings
 from adapters.poster.sandbox import PosterSandbox
 from adapters.rest import Mode
@@ -379,6 +389,182 @@ async def test_no_client_in_their_array_of_one_is_none(vendor: Vendor) -> None:
     assert await vendor.client.client(7) is None
 
 
+# Writing
+
+VIP = ("VIP", 1, Decimal("7.5"), Decimal("50.50"))
+
+
+async def test_a_group_is_created_and_changed_in_whole_units_and_removed(
+    sandbox: PosterSandbox, poster: Poster
+) -> None:
+    id = await poster.create_group(*VIP)
+    assert await poster.group(id) == Group(id, *VIP)
+    assert await poster.update_group(id, "Regular", 2, Decimal("1E+1"), Decimal(0))
+    assert await poster.group(id) == Group(id, "Regular", 2, Decimal(10), Decimal(0))
+    assert await poster.remove_group(id)
+    assert await poster.group(id) is None
+
+    created, updated, removed = (asked for asked in sandbox.asked if asked.method == "POST")
+    names = ("client_groups_name", "loyalty_type", "client_groups_discount", "birthday_bonus")
+    assert created.body == dict(zip(names, ("VIP", "1", "7.5", "50.5"), strict=True))
+    assert updated.body == dict(
+        zip(("client_groups_id", *names), (str(id), "Regular", "2", "10", "0"), strict=True)
+    )
+    assert removed.body == {"group_id": str(id)}
+    assert created.query == updated.query == removed.query == {"format": "json", "token": TOKEN}
+
+
+@pytest.mark.parametrize(
+    ("factor", "kept", "refused"),
+    [
+        (100, ["0", "0.01", "50.00", "9999999999999.99"], ["0.001", "1e13", "1e-9999999", "1e9999999"]),
+        (1, ["1"], ["0.5"]),
+        ("0.5", ["2"], ["1"]),
+    ],
+)
+async def test_a_bonus_is_kept_where_they_answer_it_as_it_was_written(
+    sandbox: PosterSandbox, factor: object, kept: list[str], refused: list[str]
+) -> None:
+    async with client_of(sandbox.url, birthday_bonus_factor=factor) as poster:
+        assert all(poster.keeps(Decimal(bonus)) for bonus in kept)
+        assert not any(poster.keeps(Decimal(bonus)) for bonus in refused)
+
+
+async def test_a_change_of_a_client_writes_what_changes_their_name_and_their_group(
+    sandbox: PosterSandbox, poster: Poster
+) -> None:
+    koffi = await poster.client(2)
+    assert koffi
+    changes = {"phone": "+22890009999", "email": None, "sex": None, "comment": "Likes tea", "group_id": 4}
+
+    assert await poster.update_client(koffi, **changes)
+    changed = await poster.client(2)
+
+    assert changed
+    assert (changed.phone_number, changed.email, changed.sex) == ("22890009999", None, None)
+    assert (changed.comment, changed.group_id, changed.city) == ("Likes tea", 4, koffi.city)
+    assert sandbox.asked[-2].body == {
+        "client_id": "2",
+        "client_name": "Amegan Koffi",
+        "client_groups_id_client": "4",
+        "client_sex": "0",
+        "phone": "+22890009999",
+        "email": "",
+        "comment": "Likes tea",
+    }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Amegan", "Koffi", None),
+        ("De la Cruz", "María José", "Abdul ogly"),
+        ("Попова", None, "Андреевна"),
+        (None, "Koffi", None),
+        (None, None, "Андреевна"),
+        ("Amegan", None, None),
+        (None, None, None),
+    ],
+    ids=str,
+)
+async def test_each_name_is_read_as_it_was_written(poster: Poster, names: tuple[str | None, ...]) -> None:
+    koffi = await poster.client(2)
+    assert koffi
+
+    last_name, first_name, patronymic = names
+    assert await poster.update_client(
+        koffi, last_name=last_name, first_name=first_name, patronymic=patronymic
+    )
+    changed = await poster.client(2)
+
+    assert changed
+    assert (changed.last_name, changed.first_name, changed.patronymic) == names
+
+
+def writes(poster: Poster) -> dict[str, Awaitable[object]]:
+    return {
+        "createGroup": poster.create_group(*VIP),
+        "updateGroup": poster.update_group(7, *VIP),
+        "removeGroup": poster.remove_group(7),
+        "updateClient": poster.update_client(Client(100_000, group_id=1), city="Lomé"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "faults"),
+    [(34, {}), (38, {"name": Fault.TAKEN}), (155, {}), (167, {"phone": Fault.TAKEN}), (701, {})],
+)
+async def test_a_value_that_is_not_accepted_is_named(
+    vendor: Vendor, code: int, faults: dict[str, Fault]
+) -> None:
+    for body in bodies(code):
+        vendor.says(body)
+        for change in writes(vendor.client).values():
+            with pytest.raises(Unacceptable) as caught:
+                await change
+            assert (caught.value.faults, caught.value.vendor_code) == (faults, str(code))
+            assert not caught.value.in_doubt
+
+
+async def test_a_taken_name_and_a_taken_phone_are_refused(poster: Poster) -> None:
+    koffi, group = await poster.client(2), await poster.group(4)
+    assert koffi
+    assert group
+    for change in (
+        poster.create_group(group.name, 2, Decimal(1), Decimal(0)),
+        poster.update_group(5, group.name, 2, Decimal(1), Decimal(0)),
+    ):
+        with pytest.raises(Unacceptable) as caught:
+            await change
+        assert caught.value.faults == {"name": Fault.TAKEN}
+    with pytest.raises(Unacceptable) as caught:
+        await poster.update_client(koffi, phone="+593 99 000 91 02")
+    assert caught.value.faults == {"phone": Fault.TAKEN}
+
+
+@pytest.mark.parametrize("body", NOTHING.values(), ids=NOTHING)
+async def test_a_change_of_what_is_not_there_is_none(vendor: Vendor, body: object) -> None:
+    vendor.says(body)
+    create, *changes = writes(vendor.client).values()
+
+    assert [await change for change in changes] == [False, False, False]
+    with pytest.raises(Malformed) as caught:
+        await create
+    assert caught.value.in_doubt
+
+
+async def test_the_sandbox_changes_nothing_of_what_it_does_not_know(poster: Poster) -> None:
+    create, *changes = writes(poster).values()
+
+    assert [await change for change in changes] == [False, False, False]
+    assert await create == 6
+
+
+@pytest.mark.parametrize("answer", [4082, "4082", True])
+async def test_a_change_is_made_whatever_id_they_answer(vendor: Vendor, answer: object) -> None:
+    vendor.says({"response": answer})
+    create, *changes = writes(vendor.client).values()
+
+    assert [await change for change in changes] == [True, True, True]
+    create.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", ["createGroup", "updateGroup", "removeGroup", "updateClient"])
+async def test_a_change_is_sent_once_though_the_connection_drops(
+    sandbox: PosterSandbox, poster: Poster, method: str
+) -> None:
+    sandbox.trouble("drop", path="POST")
+    changes = writes(poster)
+    with pytest.raises(Unavailable) as caught:
+        await changes.pop(method)
+    for change in changes.values():
+        change.close()  # type: ignore[attr-defined]
+
+    assert caught.value.in_doubt
+    assert caught.value.extensions["outcome"] == "UNKNOWN"
+    assert sandbox.count(method) == 1
+
+
 # What it refuses
 
 TROUBLES: dict[str, tuple[int, object, type[SourceError], str | None]] = {
@@ -394,8 +580,8 @@ TROUBLES: dict[str, tuple[int, object, type[SourceError], str | None]] = {
     "400": (400, "", Rejected, "400"),
     "a bare 404": (404, "<html>", Rejected, "404"),
     # It fails
-    "429": (429, "", Unavailable, None),
-    "429 with 700": (429, 700, Unavailable, None),
+    "429": (429, "", Busy, None),
+    "429 with 700": (429, 700, Busy, None),
     "500": (500, "", Unavailable, None),
     "503 with 11": (503, 11, Unavailable, None),
     # It answers what nobody can read

@@ -22,7 +22,7 @@ NEW = {
     "birthday_bonus": 50.00,
 }
 READ = ("getGroups", "getGroup", "getClients", "getClient")
-WRITTEN = ("createGroup", "updateGroup", "removeGroup")
+WRITTEN = ("createGroup", "updateGroup", "removeGroup", "updateClient")
 
 
 class Api:
@@ -177,6 +177,11 @@ async def test_a_question_that_makes_no_sense_is_refused(
         ("updateGroup", {"client_groups_id": 1, "client_groups_name": ""}, 34),
         ("removeGroup", {"client_groups_id": 1}, 34),
         ("removeGroup", {"group_id": 6}, 32),
+        ("updateClient", {}, 34),
+        ("updateClient", {"client_id": 10_000}, 32),
+        ("updateClient", {"client_id": 2, "client_name": " "}, 34),
+        ("updateClient", {"client_id": 2, "client_groups_id_client": 6}, 32),
+        ("updateClient", {"client_id": 2, "client_sex": 3}, 155),
     ],
 )
 async def test_a_change_that_makes_no_sense_is_refused(
@@ -300,6 +305,51 @@ async def test_those_whom_other_sources_know_too_are_spelled_as_poster_does(api:
     assert (mariana["firstname"], mariana["lastname"]) == ("Mariana", "Espinoza")
     assert (mariana["phone"], mariana["phone_number"]) == ("+593 99 000 91 02", "593990009102")
     assert (mariana["client_sex"], mariana["client_groups_id"], mariana["delete"]) == ("2", "4", "0")
+
+
+@pytest.mark.parametrize("send", [Api.post, Api.post_form])
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("Попова Елена Андреевна", ("Попова", "Елена", "Андреевна")),
+        ("Попова  Елена", ("Попова", "Елена", "")),
+        ("Попова", ("Попова", "", "")),
+        ("Попова Елена Андреевна оглы", ("Попова", "Елена", "Андреевна оглы")),
+        ("De\u00a0la\u00a0Cruz María", ("De\u00a0la\u00a0Cruz", "María", "")),
+    ],
+)
+async def test_a_name_is_written_as_one_and_read_as_three(
+    api: Api, send: Any, name: str, names: tuple[str, ...]
+) -> None:
+    assert await send(api, "updateClient", {"client_id": 2, "client_name": name}) == {"response": 2}
+    [client] = (await api.get("getClient", client_id=2))["response"]
+
+    assert (client["lastname"], client["firstname"], client["patronymic"]) == names
+
+
+async def test_what_an_update_of_a_client_leaves_out_stays(api: Api) -> None:
+    [before] = (await api.get("getClient", client_id=2))["response"]
+    change = {"client_id": 2, "client_groups_id_client": 4, "city": "Kara", "email": ""}
+    await api.post("updateClient", change)
+    [after] = (await api.get("getClient", client_id=2))["response"]
+
+    changed = {name: value for name, value in after.items() if value != before[name]}
+    assert {"client_groups_id": "4", "city": "Kara", "email": ""}.items() <= changed.items()
+    assert {name for name in changed if "group" not in name} <= {
+        "city",
+        "email",
+        "loyalty_type",
+        "birthday_bonus",
+    }
+    assert (await api.groups())["4"]["count_groups_clients"] == "44"
+
+
+async def test_a_taken_phone_is_refused_in_the_flat_form(api: Api) -> None:
+    taken = {"client_id": 2, "phone": "+593990009102"}
+    answer = await api.post("updateClient", taken)
+
+    assert answer == {"error": 167, "message": "This phone number is already taken"}
+    assert await api.post("updateClient", {**taken, "client_id": 126}) == {"response": 126}
 
 
 # Two sandboxes

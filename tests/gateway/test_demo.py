@@ -91,7 +91,7 @@ async def test_what_a_killed_server_left_out_the_next_one_brings(tmp_path: Path)
         everyprint, id = storage.everyprint, first.everyprint.messenger_id
         await everyprint.save_customer(id, first.last_name)
         entry = first.everyprint.ledger[0]
-        await everyprint.add_entry(id, Decimal(entry.amount), entry.reason, "demo 1")
+        await everyprint.add_entry(id, Decimal(entry.amount), entry.reason, f"demo 1 of {id}")
         await everyprint.create_group(first.groups[0])
     ended = await started(tmp_path)
 
