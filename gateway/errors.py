@@ -8,12 +8,12 @@ from strawberry.exceptions import MissingQueryError, StrawberryInputCoercionErro
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from adapters.errors import SourceError
-from resolvers.changes import Partly
+from resolvers.changes import NotShown, Partly
 from schema.errors import Refusal
 
 log = structlog.get_logger("switchboard.errors")
 
-PUBLIC = (SourceError, Refusal, Partly)
+PUBLIC = (SourceError, Refusal, Partly, NotShown)
 UNSUITABLE = (
     CannotGetOperationTypeError,
     InvalidOperationTypeError,

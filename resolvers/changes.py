@@ -22,16 +22,20 @@ _under_way = set[asyncio.Task[Any]]()
 class Change(FieldExtension):
     """A change that was begun is made to its end, though its caller has left; what follows is read anew.
 
-    So a mutation asks no loader before it has written: it would be answered again what was there before.
+    So a mutation asks no loader before it has written: it would be answered again what was there before. What
+    it asks the sources themselves is not answered by what others asked for before it began.
     """
 
-    async def resolve_async(
-        self, next_: AsyncExtensionResolver, source: object, info: Info, **arguments: Any
+    # Positional, since a mutation may have an argument of such a name.
+    async def resolve_async(  # type: ignore[override]
+        self, next_: AsyncExtensionResolver, parent: object, info: Info, /, **arguments: Any
     ) -> Any:
         info.context.read_anew()
+        for source in (info.context.adapters.mercately, info.context.adapters.poster):
+            source.read_anew()
 
         async def run() -> Any:
-            return await next_(source, info, **arguments)
+            return await next_(parent, info, **arguments)
 
         return await to_the_end(run())
 
@@ -87,6 +91,26 @@ async def all_written(changes: Mapping[str, Awaitable[object]]) -> None:
         raise Partly([name for name in outcomes if name not in failed], failed)
 
 
+class NotShown(Exception):
+    """Everything was written; only how it looks now could not be read."""
+
+    def __init__(self, error: SourceError) -> None:
+        super().__init__(f"It was written, but cannot be shown now: {error}")
+        self._error = error
+
+    @property
+    def extensions(self) -> dict[str, object]:
+        return self._error.extensions | {"outcome": "WRITTEN"}
+
+
+async def shown(answer: Awaitable[T]) -> T:
+    """The answer to a change that was made."""
+    try:
+        return await answer
+    except SourceError as error:
+        raise NotShown(error) from error
+
+
 def _sentence(error: BaseException) -> str:
     return str(error) if isinstance(error, SourceError | Refusal) else "Something went wrong on our side."
 
@@ -100,6 +124,10 @@ _SENTENCES = {
     Fault.MISSING: "{} does not go without this.",
     Fault.TAKEN: "{} has this already, for somebody or something else.",
 }
+
+
+def taken_at(source: str) -> str:
+    return _SENTENCES[Fault.TAKEN].format(source.capitalize())
 
 
 def refusal(error: Unacceptable, arguments: Mapping[str, str]) -> Refusal:

@@ -1,7 +1,7 @@
 """Checks: what a client sent, tidied, and all that is wrong with it at once, before anybody is asked."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 from unicodedata import category, normalize
 
@@ -33,7 +33,7 @@ class Checks:
 
     def wrong(self, name: str, sentence: str) -> None:
         """The first that is said of an argument counts."""
-        self._wrong.setdefault(f"{self._at}.{name}" if self._at else name, sentence)
+        self._wrong.setdefault(self._path(name), sentence)
 
     def text(
         self, name: str, value: str | None, longest: int, *, required: bool = False, lines: bool = False
@@ -53,6 +53,14 @@ class Checks:
         else:
             return text or None
         return None
+
+    def id(self, name: str, id: str, read: Callable[[str, str], T]) -> T | None:
+        """What the id names, by the function that reads it and raises by its argument."""
+        try:
+            return read(id, self._path(name))
+        except BadInput as error:
+            self.wrong(name, str(error))
+            return None
 
     def email(self, name: str, value: str | None) -> str | None:
         text = self.text(name, value, 254)
@@ -76,16 +84,20 @@ class Checks:
             self.wrong(name, "This is no phone number: write it as +593999999999.")
         return phone
 
-    def texts(self, name: str, values: Iterable[str] | None, longest: int, most: int) -> list[str]:
-        """Each once, in their order."""
+    def texts(self, name: str, values: Iterable[str] | None, longest: int, most: int) -> dict[str, str]:
+        """Each once, by its place among the arguments."""
         values = list(values or ())
         if len(values) > most:
             self.wrong(name, f"At most {most} at a time; {len(values)} given.")
-            return []
-        texts = [
-            self.text(f"{name}.{index}", value, longest, required=True) for index, value in enumerate(values)
-        ]
-        return list(dict.fromkeys(filter(None, texts)))
+            return {}
+        texts = {
+            self.text(f"{name}.{index}", value, longest, required=True): f"{name}.{index}"
+            for index, value in reversed(list(enumerate(values)))
+        }
+        return {place: text for text, place in reversed(texts.items()) if text}
+
+    def _path(self, name: str) -> str:
+        return ".".join(filter(None, (self._at, name)))
 
 
 def given(**values: T) -> dict[str, T]:

@@ -1,13 +1,15 @@
 """The context of one operation."""
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import strawberry
 
 from adapters import Adapters
-from resolvers.loaders import Loaders
 from resolvers.stale import Stale
+
+if TYPE_CHECKING:
+    from resolvers.loaders import Loaders
 
 
 @dataclass(slots=True)
@@ -19,7 +21,7 @@ class Context:
     region: str
     """Whose phones are written without a country."""
     stale: Stale = field(default_factory=Stale)
-    loaders: Loaders = field(init=False)
+    loaders: "Loaders" = field(init=False)
     operation: str | None = field(init=False, default=None)
     """The name of what is run, for the log line."""
 
@@ -28,6 +30,8 @@ class Context:
 
     def read_anew(self) -> None:
         """What is asked for from now on was not read before now."""
+        from resolvers.loaders import Loaders  # late: it has every noun, and these have their Info from here
+
         self.loaders = Loaders(self.adapters, self.region, self.stale)
 
     def fresh(self) -> "Context":

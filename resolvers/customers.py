@@ -12,15 +12,16 @@ from adapters import Adapters
 from adapters.mercately import client as mercately
 from adapters.rest import Rest
 from adapters.storage.directory import Entry, Filter
+from resolvers.changes import shown
 from resolvers.connections import check_first, connection, from_cursor, to_cursor
 from resolvers.groups import group_key
 from resolvers.merge import ROW, to_customer, to_customer_as_told
 from resolvers.people import NUMBER, By, Search, by_id
 from resolvers.phones import to_e164
 from resolvers.stale import Stale
-from schema.context import Info
+from schema.context import HasLoaders, Info
 from schema.customers import Customer, CustomerConnection, CustomerFilter, CustomerKey
-from schema.errors import BadInput
+from schema.errors import BadInput, NotFound
 
 
 async def list_customers(
@@ -41,6 +42,14 @@ async def find_customer(info: Info, by: CustomerKey) -> Customer | None:
 
 async def find_customer_by_id(info: Info, id: strawberry.ID) -> Customer | None:
     return await info.context.loaders.customer.load(by_id(id, "id"))
+
+
+async def as_it_is_now(context: HasLoaders, by: By) -> Customer:
+    """Somebody who was written a moment ago, as the graph answers next."""
+    found = await shown(context.loaders.customer.load(by))
+    if found is None:
+        raise NotFound({"id": "This customer has been removed meanwhile."})
+    return found
 
 
 def to_by(key: CustomerKey, region: str) -> By | None:

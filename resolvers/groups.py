@@ -9,8 +9,11 @@ from strawberry.dataloader import DataLoader
 from adapters.poster import client as poster
 from adapters.storage import everyprint
 from adapters.storage.identity import Key
+from resolvers.changes import shown
 from resolvers.ids import NotOurs, key_of, to_id
-from schema.context import Info
+from resolvers.people import NUMBER
+from schema.context import HasLoaders, Info
+from schema.errors import NotFound
 from schema.groups import Group, Loyalty, LoyaltyType
 from schema.sources import Source
 
@@ -73,8 +76,16 @@ async def find_group(info: Info, id: strawberry.ID) -> Group | None:
     return await info.context.loaders.group.load(group_key(id))
 
 
+async def as_it_is_now(context: HasLoaders, key: Key, argument: str = "id") -> Group:
+    """A group that was written a moment ago, as the graph answers next."""
+    found = await shown(context.loaders.group.load(key))
+    if found is None:
+        raise NotFound({argument: "This group has been removed meanwhile."})
+    return found
+
+
 def group_key(id: str, argument: str = "id") -> Key:
     source, _, number = key_of(id, "Group", argument).partition(":")
-    if source not in ("everyprint", "poster") or not (number.isascii() and number.isdecimal()):
+    if source not in ("everyprint", "poster") or not NUMBER.fullmatch(number):
         raise NotOurs(argument)
     return Key(source, number)

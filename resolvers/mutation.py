@@ -2,9 +2,15 @@
 
 import strawberry
 
+from resolvers.balances import adjust_balance
 from resolvers.changes import Change
-from resolvers.profiles import save_customer
+from resolvers.groupings import create_group, remove_group, update_group
+from resolvers.links import link_customers, unlink_customer
+from resolvers.members import add_to_group, remove_from_group
+from resolvers.profiles import create_customer, save_customer, update_customer
+from schema.balances import Balance
 from schema.customers import Customer
+from schema.groups import Group, RemovedGroup
 
 
 @strawberry.type
@@ -14,4 +20,47 @@ class Mutation:
         extensions=[Change()],
         description="everyprint: save a customer at the first contact with the bot; saving again updates. "
         "The balance starts at 0.",
+    )
+    create_customer: Customer = strawberry.mutation(
+        resolver=create_customer, extensions=[Change()], description="Mercately: create."
+    )
+    update_customer: Customer = strawberry.mutation(
+        resolver=update_customer,
+        extensions=[Change()],
+        description="Update in every source that knows the person: profile, agent, tags. When one of them "
+        "fails, the error says which parts were written.",
+    )
+    link_customers: Customer = strawberry.mutation(
+        resolver=link_customers,
+        extensions=[Change()],
+        description="These ids are one person; the ids given stay valid.",
+    )
+    unlink_customer: Customer = strawberry.mutation(
+        resolver=unlink_customer,
+        extensions=[Change()],
+        description="What this source knows of the person is somebody else.",
+    )
+    adjust_balance: Balance = strawberry.mutation(
+        resolver=adjust_balance,
+        extensions=[Change()],
+        description="Add to (or, negative, take from) a balance. Never below zero. The same key never counts "
+        "twice.",
+    )
+    create_group: Group = strawberry.mutation(resolver=create_group, extensions=[Change()])
+    update_group: Group = strawberry.mutation(resolver=update_group, extensions=[Change()])
+    remove_group: RemovedGroup = strawberry.mutation(
+        resolver=remove_group,
+        extensions=[Change()],
+        description="Poster deletes the group's customers with it, for good: refused unless customerCount is "
+        "repeated exactly.",
+    )
+    add_to_group: Group = strawberry.mutation(
+        resolver=add_to_group,
+        extensions=[Change()],
+        description="A client of Poster is in exactly one of its groups: there, this moves them.",
+    )
+    remove_from_group: Group = strawberry.mutation(
+        resolver=remove_from_group,
+        extensions=[Change()],
+        description="Out of a group kept here; a client of Poster is added to another one instead.",
     )

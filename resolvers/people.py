@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from msgspec.structs import replace
@@ -15,15 +15,13 @@ from adapters.rest import Mode
 from adapters.storage.directory import Directory, Entry
 from adapters.storage.everyprint import entry_of
 from adapters.storage.identity import SOURCES, Key, order
+from resolvers.context import Context
 from resolvers.ids import NotOurs, key_of
 from resolvers.merge import ROW, to_customer
 from resolvers.mirror import mercately_entry, now, poster_entry
 from resolvers.stale import Stale
 from schema.customers import Customer
 from schema.errors import BadInput, NotFound
-
-if TYPE_CHECKING:  # it has the loaders, which ask this file
-    from resolvers.context import Context
 
 log = structlog.get_logger("switchboard.people")
 
@@ -68,7 +66,7 @@ class Person(NamedTuple):
         return [entry for entry in self.entries if entry.source == source]
 
 
-async def person_of(context: "Context", id: str, argument: str) -> Person:
+async def person_of(context: Context, id: str, argument: str) -> Person:
     by = by_id(id, argument)
     known = await _known(context.adapters.storage.directory, [by])
     person = known.get(by) or await person_now(context, by)
@@ -77,7 +75,7 @@ async def person_of(context: "Context", id: str, argument: str) -> Person:
     return person
 
 
-async def people_of(context: "Context", ids: Sequence[str], argument: str) -> list[Person]:
+async def people_of(context: Context, ids: Sequence[str], argument: str) -> list[Person]:
     """Who is behind each id: the directory is asked for all at once, the sources for whom it lacks."""
     wanted = []
     wrong = dict[str, str]()
@@ -95,7 +93,7 @@ async def people_of(context: "Context", ids: Sequence[str], argument: str) -> li
     return [person for person in found if person]
 
 
-async def person_now(context: "Context", by: By) -> Person | None:
+async def person_now(context: Context, by: By) -> Person | None:
     """As the sources say at this moment."""
     return await Search(context.adapters, context.region, Stale(), by).found()
 
