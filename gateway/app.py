@@ -13,10 +13,10 @@ from structlog.contextvars import bound_contextvars
 
 from adapters import open_adapters
 from adapters.lines import Lines
-from gateway import explorer, health
+from gateway import door, explorer, health
 from gateway.errors import codes
 from gateway.graph import Graph, build_graph
-from gateway.keys import ADAPTERS, CONTEXT, ERRORS, REQUEST_ID
+from gateway.keys import ADAPTERS, CONTEXT, ERRORS, REQUEST_ID, RETURN_CODE
 from gateway.refresher import refreshing
 from gateway.settings import Settings
 from gateway.view import View
@@ -49,6 +49,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
             web.get("/health/ready", health.ready),
             web.route("*", "/graphql", view),
             *explorer.routes(),
+            *door.routes(settings),
         ]
     )
     return app
@@ -105,6 +106,8 @@ def _what_was_asked(request: web.Request) -> dict[str, Any]:
         asked["operation"] = name
     if errors := request.get(ERRORS):
         asked["errors"] = codes(errors)
+    if return_code := request.get(RETURN_CODE):
+        asked["return_code"] = return_code
     return asked
 
 

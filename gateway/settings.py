@@ -29,6 +29,12 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class UseDoor(StrEnum):
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 class Settings(BaseSettings):
     """Every variable's description is its documentation: `switchboard config` and README print it."""
 
@@ -83,6 +89,16 @@ class Settings(BaseSettings):
         "EC",
         description="Country of phone numbers that are written without one: two letters, as in ISO 3166.",
     )
+    door: UseDoor = Field(
+        UseDoor.AUTO,
+        description="`auto`: everyprint's bot finds its REST endpoints under /everyprint/api in the embedded "
+        "default. `on`: it always does. `off`: it never does.",
+    )
+    door_secret: SecretStr | None = Field(
+        None,
+        description="What the bot has to send, as the header `X-Switchboard-Secret` or as the query "
+        "parameter `secret`. Left out, it is let in without.",
+    )
     log_format: LogFormat = Field(
         LogFormat.AUTO, description="`json`, `text`, or `auto`: text on a terminal, else JSON."
     )
@@ -113,6 +129,10 @@ class Settings(BaseSettings):
     @property
     def embedded(self) -> bool:
         return self.database.startswith("sqlite")
+
+    @property
+    def has_door(self) -> bool:
+        return self.door is UseDoor.ON or (self.door is UseDoor.AUTO and self.embedded)
 
     @property
     def database(self) -> str:
