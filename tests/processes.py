@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientSession
 
@@ -94,6 +95,6 @@ async def serve(
             await process.communicate()
 
 
-async def ask(url: str, query: str) -> object:
+async def ask(url: str, query: str) -> Any:
     async with ClientSession() as session, session.post(f"{url}/graphql", json={"query": query}) as response:
         return await response.json(content_type=None)

@@ -1,4 +1,4 @@
-"""CONTRIBUTING's chapter on adding a source, followed to the letter in a copy of the repository."""
+"""CONTRIBUTING's chapters on a new source and a new mutation, followed to the letter in a copy."""
 
 import re
 import shutil
@@ -14,6 +14,10 @@ ROOT = Path(__file__).parent.parent
 STEP = re.compile(
     r"(?:^`(?P<path>[\w/.]+)`\n)?^```(?P<kind>python|diff)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+
+NOTE = """mutation {
+  addNote(input: {ticketId: "VGlja2V0OjE", text: "Bring water"}) { id subject }
+}"""
 
 
 def follow(chapter: str, folder: Path) -> None:
@@ -31,7 +35,7 @@ def follow(chapter: str, folder: Path) -> None:
 def change(path: Path, diff: str) -> None:
     lines = diff.splitlines(keepends=True)
     before = "".join(line[1:] or "\n" for line in lines if not line.startswith("+"))
-    after = "".join(line[1:] or "\n" for line in lines)
+    after = "".join(line[1:] or "\n" for line in lines if not line.startswith("-"))
     text = path.read_text(encoding="utf-8")
     assert text.count(before) == 1, f"{path} does not hold, exactly once:\n{before}"
     path.write_text(text.replace(before, after), encoding="utf-8")
@@ -66,12 +70,16 @@ def check(folder: Path, *command: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-async def test_a_source_added_as_it_says_there_works(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_source_and_a_mutation_added_as_it_says_there_work(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     follow((copy / "CONTRIBUTING.md").read_text(encoding="utf-8"), copy)
     monkeypatch.setenv("PYTHONPATH", str(copy))
 
     async with serve(copy) as served:
         answer = await ask(served.url, "{ tickets { id subject agent { email } } }")
+        noted = await ask(served.url, NOTE)
+        refused = await ask(served.url, NOTE.replace("Bring water", " "))
         status = await ask(served.url, "{ sources { source sandbox } }")
         ended = await served.end()
 
@@ -85,6 +93,11 @@ async def test_a_source_added_as_it_says_there_works(copy: Path, monkeypatch: py
                 }
             ]
         }
+    }
+    assert noted == {"data": {"addNote": {"id": "VGlja2V0OjE", "subject": "Bring water (ticket 1)"}}}
+    assert refused["errors"][0]["extensions"] == {
+        "code": "BAD_USER_INPUT",
+        "fields": {"input.text": "This must not be empty."},
     }
     assert status == {
         "data": {

@@ -55,12 +55,24 @@ async def test_make_run_serves_and_says_what_it_runs_on(tmp_path: Path) -> None:
     assert '"event":"stopped"' in ended.err  # make itself ends by the signal
 
 
-async def test_the_first_query_gets_the_answer_that_is_printed(peopled: Gateway, tmp_path: Path) -> None:
-    command = block("sh", "curl").replace("http://127.0.0.1:8000", peopled.url)
+async def test_the_first_query_and_the_first_change_get_the_answers_that_are_printed(
+    peopled: Gateway, tmp_path: Path
+) -> None:
+    for shell, answer in (("phone:", "firstName"), ("saveCustomer", "lil kim")):
+        command = block("sh", shell).replace("http://127.0.0.1:8000", peopled.url)
 
-    answered = await sh(command, tmp_path)
+        answered = await sh(command, tmp_path)
 
-    assert json.loads(answered) == json.loads(block("json", "firstName"))
+        assert json.loads(answered) == json.loads(block("json", answer))
+
+
+async def test_the_bots_endpoints_answer_what_is_printed(peopled: Gateway, tmp_path: Path) -> None:
+    commands = block("sh", "/everyprint/api").replace("http://127.0.0.1:8000", peopled.url)
+
+    answered = await sh(commands.replace("\n", "\necho\n"), tmp_path)
+
+    said = [json.loads(line) for line in block("json", "return_code").splitlines()]
+    assert [json.loads(line) for line in answered.splitlines() if line] == said
 
 
 async def test_following_the_chapter_on_real_vendors_ends_at_the_doctor(tmp_path: Path) -> None:
