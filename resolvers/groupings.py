@@ -94,7 +94,7 @@ def _said(
 
 def _loyalty(checks: Checks, loyalty: LoyaltyInput, poster: Poster) -> dict[str, Any]:
     percent, bonus = loyalty.percent, loyalty.birthday_bonus
-    if not percent.is_finite() or not 0 <= percent <= 100 or percent != percent.quantize(_HUNDREDTH):
+    if not 0 <= percent <= 100 or percent != percent.quantize(_HUNDREDTH):
         checks.wrong("loyalty.percent", "A percentage is from 0 to 100, of at most 2 decimals.")
     if loyalty.type is LoyaltyType.DISCOUNT:
         if bonus:
@@ -102,7 +102,7 @@ def _loyalty(checks: Checks, loyalty: LoyaltyInput, poster: Poster) -> dict[str,
         bonus = Decimal(0)
     elif bonus is not UNSET:
         bonus = bonus or Decimal(0)
-        if not bonus.is_finite() or bonus < 0:
+        if bonus < 0:
             checks.wrong("loyalty.birthdayBonus", "This must be 0 or more.")
         elif not poster.keeps(bonus):
             checks.wrong("loyalty.birthdayBonus", "Poster does not keep this exactly: give fewer digits.")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from shutil import copy
 from typing import Any
 
@@ -171,16 +172,51 @@ async def people(settings_with_people: Settings) -> AsyncIterator[Gateway]:
         yield opened
 
 
-@pytest.fixture
-async def town(settings: Settings, database_url: str) -> AsyncIterator[Gateway]:
-    """A gateway on a database of each kind that knows the demo people, for tests that change something."""
-    settings = settings.model_copy(update={"database_url": SecretStr(database_url)})
+TOWN = "town"
+
+
+async def _town(settings: Settings) -> None:
     await migrate(settings)
-    async with gateway_on(settings) as opened:
-        await demo.move_in(opened.storage.everyprint)
-        await opened.data(f"{{ {' '.join(_everybody())} }}")
-        opened.mercately.asked.clear()
-        opened.poster.asked.clear()
+    async with gateway_on(settings) as gateway:
+        await demo.move_in(gateway.storage.everyprint)
+        await gateway.data(f"{{ {' '.join(_everybody())} }}")
+
+
+@pytest.fixture(scope="session")
+def town_in_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo people alone, from every source."""
+    settings = load(data_dir=tmp_path_factory.mktemp(TOWN), directory_interval=0)
+    asyncio.run(_town(settings))
+    return settings.data_dir / "switchboard.db"
+
+
+@pytest.fixture(scope="session")
+def town_in_mariadb(mariadb_server: Mariadb) -> str:
+    """The same; the name of the database."""
+    mariadb_server.start()  # the test before may have stopped it
+    asyncio.run(_town(load(database_url=mariadb_server.database(TOWN), directory_interval=0)))
+    return TOWN
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def settings_of_a_town(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
+    if request.param == "sqlite":
+        settings.data_dir.mkdir()
+        copy(request.getfixturevalue("town_in_sqlite"), settings.data_dir)
+        yield settings
+        return
+    template, server = request.getfixturevalue("town_in_mariadb"), request.getfixturevalue("mariadb_server")
+    server.start()
+    name = f"{TOWN}_{token_hex(4)}"
+    yield settings.model_copy(update={"database_url": SecretStr(server.copy(template, name))})
+    server.start()  # the test may have stopped it
+    server.drop(name)
+
+
+@pytest.fixture
+async def town(settings_of_a_town: Settings) -> AsyncIterator[Gateway]:
+    """A gateway on a database of each kind that knows the demo people, for tests that change something."""
+    async with gateway_on(settings_of_a_town) as opened:
         yield opened
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import Malformed, Misconfigured, Rejected, SourceError, Unavailable
+from adapters.errors import Malformed, Misconfigured, Rejected, SourceError, Unacceptable, Unavailable
 from adapters.mercately.client import (
     API,
     REPEATED_PAGES,
@@ -707,7 +707,7 @@ async def test_different_reads_in_flight_are_different_calls(vendor: Vendor) -> 
 @pytest.mark.parametrize(
     ("trouble", "expected"),
     [
-        ({"kind": "redirect_errors", "errors": ["No se puede"]}, Rejected),
+        ({"kind": "redirect_errors", "errors": ["No se puede"]}, Unacceptable),
         ({"kind": "status", "status": 404, "body": {"message": "Resource not found"}}, Misconfigured),
         ({"kind": "status", "status": 401, "body": {"message": "Unauthorized"}}, Misconfigured),
         ({"kind": "status", "status": 500, "body": {"message": "divided by 0"}}, Unavailable),

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from gateway.settings import Settings
 from resolvers.ids import to_id
-from tests.gateways import Gateway
+from tests.gateways import Gateway, gateway_on
 
 YAO = to_id("Customer", "everyprint:2471694408825193")
 GABRIEL = to_id("Customer", "mercately:4880mylqi3881")
@@ -136,3 +138,18 @@ async def test_people_are_linked_and_parted_while_the_vendors_are_down(
 
     assert "errors" not in answer
     assert all(answer["data"].values())
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [(LINK, {"ids": [KOMLAN, GABRIEL]}), (UNLINK, {"id": AWA, "source": "EVERYPRINT"})],
+    ids=["link", "unlink"],
+)
+async def test_without_the_database_nobody_is_linked_or_parted(
+    settings: Settings, query: str, variables: dict[str, Any]
+) -> None:
+    nowhere = SecretStr("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
+    async with gateway_on(settings.model_copy(update={"database_url": nowhere})) as gateway:
+        error = await gateway.error(query, **variables)
+
+    assert error["extensions"] == {"code": "SOURCE_UNAVAILABLE", "source": "EVERYPRINT"}

@@ -483,6 +483,14 @@ async def test_what_was_written_and_cannot_be_read_again_says_that_it_was_writte
     assert len(written(gateway)) == 1
 
 
+async def test_without_the_database_nobody_is_saved(settings: Settings) -> None:
+    nowhere = SecretStr("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
+    async with gateway_on(settings.model_copy(update={"database_url": nowhere})) as gateway:
+        error = await gateway.error(SAVE, input={"messengerId": "1", "lastName": "A", "gender": "MALE"})
+
+    assert error["extensions"] == {"code": "SOURCE_UNAVAILABLE", "source": "EVERYPRINT"}
+
+
 async def test_who_is_saved_while_the_vendors_are_down_is_saved(town: Gateway) -> None:
     town.mercately.trouble("reset")
     town.poster.trouble("reset")
