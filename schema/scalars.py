@@ -22,12 +22,8 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 def _from_literal(node: ValueNode, _: Any = None) -> Decimal:
     """By its digits as they stand in the document."""
-    try:
-        if isinstance(node, IntValueNode | FloatValueNode | StringValueNode):
-            return _from_text(node.value)
-        raise ValueError('Write a decimal as "1250.50".')
-    except ValueError as error:
-        raise GraphQLError(str(error), nodes=node) from None
+    text = node.value if isinstance(node, IntValueNode | FloatValueNode | StringValueNode) else ""
+    return _from_text(text, node)
 
 
 def _from_variable(value: Any) -> Decimal:
@@ -35,20 +31,23 @@ def _from_variable(value: Any) -> Decimal:
         return _from_text(value)
     if isinstance(value, float):
         text = repr(value)
-        if len(re.sub("[eE].*|[^0-9]", "", text).strip("0")) > DIGITS_OF_A_FLOAT:
-            raise ValueError("So many digits get lost in a JSON number: send the decimal as a string.")
+        digits = re.sub("[eE].*|[^0-9]", "", text).strip("0")
+        # Also an integer that is too long for one is read as a float, whose text may be short again.
+        if len(digits) > DIGITS_OF_A_FLOAT or abs(value) >= 10**DIGITS_OF_A_FLOAT:
+            raise GraphQLError("So many digits get lost in a JSON number: send the decimal as a string.")
         return _from_text(text)
     if isinstance(value, int) and not isinstance(value, bool):
         return _from_text(str(value))
-    raise ValueError('Send a decimal as a string: "1250.50".')
+    raise GraphQLError('Send a decimal as a string: "1250.50".')
 
 
-def _from_text(text: str) -> Decimal:
+def _from_text(text: str, node: ValueNode | None = None) -> Decimal:
+    """Raises what graphql-core passes on; to any other error it would add the value."""
     if len(text) > LONGEST or not _NUMBER.fullmatch(text):
-        raise ValueError('This is no decimal: write it as "1250.50".')
+        raise GraphQLError('This is no decimal: write it as "1250.50".', nodes=node)
     number = Decimal(text)
     if number and abs(number.adjusted()) > MAGNITUDE:
-        raise ValueError("This decimal is too large, or too close to zero.")
+        raise GraphQLError("This decimal is too large, or too close to zero.", nodes=node)
     return number
 
 

@@ -1,7 +1,6 @@
 """Money: what is added to a balance or taken from it -> what the ledger and the graph say next."""
 
 import asyncio
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -161,79 +160,3 @@ async def test_without_the_database_nothing_is_said_to_be_done(settings: Setting
         error = await gateway.error(ADJUST, input=input_of())
 
     assert error["extensions"] == {"code": "SOURCE_UNAVAILABLE", "source": "EVERYPRINT"}
-
-
-EXACT: dict[str, Any] = {
-    '"500"': "500",
-    '"-0.000001"': "-0.000001",
-    "12345678901234567890.123456": "12345678901234567890.123456",  # a float has not so many digits
-    "1e3": "1000",
-    "0.1": "0.1",
-    '"+5."': "5",
-}
-INEXACT = [
-    '"NaN"',
-    '"Infinity"',
-    '"١٢"',
-    '"1_000"',
-    '" 1"',
-    '""',
-    "true",
-    '"1e999999999"',
-    "1e999",
-    "[1]",
-    "{}",
-]
-
-
-LITERAL = """mutation {
-  adjustBalance(input: {customerId: "ID", amount: AMOUNT, reason: "r", idempotencyKey: "k"}) {
-    amount entries { edges { node { amount } } }
-  }
-}"""
-
-
-@pytest.mark.parametrize(("literal", "amount"), EXACT.items())
-async def test_an_amount_keeps_every_digit_from_the_document_to_the_ledger(
-    gateway: Gateway, literal: str, amount: str
-) -> None:
-    await gateway.storage.everyprint.save_customer("1", "x")
-    await gateway.storage.everyprint.add_entry("1", Decimal(1), "Opened", "opened")
-    query = LITERAL.replace("ID", to_id("Customer", "everyprint:1")).replace("AMOUNT", literal)
-
-    found = (await gateway.data(query))["adjustBalance"]
-
-    assert found["entries"]["edges"][0]["node"]["amount"] == amount
-    assert Decimal(found["amount"]) == Decimal(amount) + 1
-
-
-@pytest.mark.parametrize("literal", INEXACT)
-async def test_what_is_no_decimal_is_refused(gateway: Gateway, literal: str) -> None:
-    error = await gateway.error(LITERAL.replace("AMOUNT", literal))
-
-    assert error["extensions"]["code"] == "BAD_USER_INPUT"
-    assert error["locations"]
-
-
-@pytest.mark.parametrize("value", [True, None, [], {}, "NaN", "1" * 65, 0.1234567890123456, 1e300])
-async def test_a_variable_that_is_no_decimal_or_may_have_lost_digits_is_refused(
-    gateway: Gateway, value: object
-) -> None:
-    error = await gateway.error(ADJUST, input=input_of(amount=value))
-
-    assert error["extensions"]["code"] == "BAD_USER_INPUT"
-
-
-@pytest.mark.parametrize(
-    ("value", "amount"), [(5, "5"), (-2.5, "-2.5"), ("1e2", "100"), (10**18, str(10**18))]
-)
-async def test_a_number_in_json_is_taken_where_it_is_exact(
-    gateway: Gateway, value: object, amount: str
-) -> None:
-    everyprint = gateway.storage.everyprint
-    await everyprint.save_customer("1", "x")
-    await everyprint.add_entry("1", Decimal(10), "Opened", "opened")
-
-    found = await adjust(gateway, id="everyprint:1", amount=value)
-
-    assert found["entries"]["edges"][0]["node"]["amount"] == amount
