@@ -62,9 +62,9 @@ class PosterSettings(Source):
 
 class _Row(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
-        """Decimal reads `NaN`, `Infinity` and `1e9999999`, with which nobody can count."""
+        """Decimal reads `NaN`, `Infinity` and `1e-9999999`, with which nobody can count."""
         for value in astuple(self):
-            if isinstance(value, Decimal) and not (value.is_finite() and value.adjusted() < DIGITS):
+            if isinstance(value, Decimal) and not (value.is_finite() and abs(value.adjusted()) < DIGITS):
                 raise ValueError("Expected an amount")
 
 

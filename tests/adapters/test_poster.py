@@ -695,7 +695,9 @@ async def test_what_is_no_list_of_groups_is_malformed(vendor: Vendor, body: obje
 
 
 @pytest.mark.parametrize("field", ["bonus", "total_payed_sum", "ewallet", "discount_per"])
-@pytest.mark.parametrize("amount", ["NaN", "Infinity", "1e9999999", "9" * 20, {"a": 1}, [1]], ids=str)
+@pytest.mark.parametrize(
+    "amount", ["NaN", "Infinity", "1e9999999", "1e-9999999", "9" * 20, {"a": 1}, [1]], ids=str
+)
 async def test_amounts_with_which_nobody_can_count_are_malformed(
     vendor: Vendor, field: str, amount: object
 ) -> None:
