@@ -67,7 +67,7 @@ async def adjust_balance(info: Info, input: AdjustBalanceInput) -> Balance:
     checks = Checks()
     by = checks.id("customerId", input.customer_id, by_id)
     reason = checks.text("reason", input.reason, LONGEST, required=True) or ""
-    key = checks.text("idempotencyKey", input.idempotency_key, LONGEST, required=True) or ""
+    key = checks.text("idempotencyKey", input.idempotency_key, LONGEST, required=True, as_sent=True) or ""
     if not input.amount:
         checks.wrong("amount", "Say how much: more than 0 to add, less to take.")
     try:
@@ -83,8 +83,9 @@ async def adjust_balance(info: Info, input: AdjustBalanceInput) -> Balance:
         raise NotFound({"input.customerId": NOBODY}) from None
     except everyprint.NotExact:
         raise BadInput({"input.amount": NOT_EXACT}) from None
-    except everyprint.BelowZero:
-        raise Conflict({"input.amount": "The balance is smaller than that: nothing was taken."}) from None
+    except everyprint.BelowZero as error:
+        sentence = "The balance is smaller than that: nothing was taken."
+        raise Conflict({"input.amount": sentence}, balance=f"{error.balance:f}") from None
     except everyprint.KeyReused:
         raise Conflict({"input.idempotencyKey": "This key was used for something else."}) from None
 

@@ -36,12 +36,23 @@ class Checks:
         self._wrong.setdefault(self._path(name), sentence)
 
     def text(
-        self, name: str, value: str | None, longest: int, *, required: bool = False, lines: bool = False
+        self,
+        name: str,
+        value: str | None,
+        longest: int,
+        *,
+        required: bool = False,
+        lines: bool = False,
+        as_sent: bool = False,
     ) -> str | None:
-        """One line, or with `lines` several; `required` may be left out, but not left empty."""
+        """One line, or with `lines` several; `required` may be left out, but not left empty.
+
+        What is taken `as_sent` is not tidied; blanks around it are refused, since not every database sees
+        the last ones.
+        """
         if value is UNSET:
             return UNSET
-        text = normalize("NFC", value or "").strip()
+        text = (value or "") if as_sent else normalize("NFC", value or "").strip()
         if lines:
             text = _LINES.sub("\n", text)
         if any(category(each) in ("Cc", "Cs") and not (lines and each in "\n\t") for each in text):
@@ -50,6 +61,8 @@ class Checks:
             self.wrong(name, f"At most {longest} characters; {len(text)} given.")
         elif not text and required:
             self.wrong(name, "This must not be empty.")
+        elif text != text.strip():
+            self.wrong(name, "Leave out the blanks around this.")
         else:
             return text or None
         return None

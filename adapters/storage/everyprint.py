@@ -100,7 +100,10 @@ class Refused(Exception): ...
 class NotFound(Refused): ...
 
 
-class BelowZero(Refused): ...
+class BelowZero(Refused):
+    def __init__(self, balance: Decimal) -> None:
+        super().__init__("the balance is too small")
+        self.balance = balance
 
 
 class NotExact(Refused): ...
@@ -244,7 +247,7 @@ class Everyprint(Questions):
         # Whoever has the balance's row has the ledger too: what is read from here on stays until the commit.
         of_customer = col(BalanceRow.messenger_id) == messenger_id
         row = await _one(connection, select(BalanceRow).where(of_customer).with_for_update())
-        if row is None:
+        if row is None or row.messenger_id != messenger_id:  # MySQL sees no blanks at the end
             raise NotFound("no such customer")
         balance = _plain(row, Balance)
 
@@ -256,7 +259,7 @@ class Everyprint(Questions):
 
         after = replace(balance, amount=exactly(balance.amount + amount), updated_at=now())
         if after.amount < 0:
-            raise BelowZero("the balance is too small")
+            raise BelowZero(balance.amount)
         entry = insert(EntryRow).values(
             messenger_id=messenger_id,
             amount=amount,

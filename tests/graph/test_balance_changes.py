@@ -76,13 +76,14 @@ async def test_a_key_answers_its_first_result_and_nothing_else(town: Gateway) ->
     again = await adjust(town, amount="10.500")
     assert (again["amount"], first["amount"]) == ("49510.5", "49510.5")
     assert (await balance(town))["amount"] == "49511.5"
+    assert (await adjust(town, amount="10", key="K"))["amount"] == "49521.5", "another key"
     for other in ({"amount": "10"}, {"amount": "10.5", "reason": "x"}, {"id": "everyprint:2425071184469731"}):
         error = await town.error(ADJUST, input=input_of(**({"amount": "10.5"} | other)))
         assert error["extensions"] == {
             "code": "CONFLICT",
             "fields": {"input.idempotencyKey": "This key was used for something else."},
         }
-    assert (await balance(town))["entries"]["totalCount"] == 7
+    assert (await balance(town))["entries"]["totalCount"] == 8
 
 
 async def test_fifty_requests_at_once_with_one_key_count_once(town: Gateway) -> None:
@@ -109,7 +110,7 @@ async def test_fifty_at_once_take_what_there_is_and_no_more(town: Gateway) -> No
     answers = await asyncio.gather(*(town.ask(ADJUST, input=input) for input in inputs))
 
     refused = [answer["errors"][0]["extensions"] for answer in answers if "errors" in answer]
-    assert refused == [{"code": "CONFLICT", "fields": {"input.amount": TOO_SMALL}}]
+    assert refused == [{"code": "CONFLICT", "fields": {"input.amount": TOO_SMALL}, "balance": "500"}]
     assert (await balance(town))["amount"] == "500"
 
 
@@ -132,12 +133,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str, set[str]]] = {
         "BAD_USER_INPUT",
         {"input.reason", "input.idempotencyKey"},
     ),
+    "a key with a blank behind it": (input_of(key="k "), "BAD_USER_INPUT", {"input.idempotencyKey"}),
     "a customer without a balance": (
         input_of(id="mercately:4880mylqi3881"),
         "BAD_USER_INPUT",
         {"input.customerId"},
     ),
     "nobody": (input_of(id="everyprint:1"), "NOT_FOUND", {"input.customerId"}),
+    "nobody, but for a blank behind it": (input_of(id=f"{AWA} "), "NOT_FOUND", {"input.customerId"}),
     "more than there is": (input_of(amount="-49500.000001"), "CONFLICT", {"input.amount"}),
 }
 
