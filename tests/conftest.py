@@ -13,6 +13,7 @@ from adapters.mercately.client import Mercately, MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.rest import Mode
 from adapters.storage.client import Storage, open_storage
+from adapters.storage.everyprint import Everyprint
 
 pytest_plugins = ["tests.services", "tests.gateways"]
 
@@ -44,6 +45,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def storage(database_url: str) -> AsyncIterator[Storage]:
     """Our own tables on it, at this version's schema."""
     async with open_storage(database_url) as opened:
+        await opened.migrate()
+        yield opened
+
+
+@pytest.fixture
+def everyprint(storage: Storage) -> Everyprint:
+    return storage.everyprint
+
+
+@pytest.fixture
+async def on_mariadb(mariadb_url: str) -> AsyncIterator[Storage]:
+    async with open_storage(mariadb_url) as opened:
         await opened.migrate()
         yield opened
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,8 +16,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec.structs import replace
-from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
 from adapters.deadline import deadline
@@ -26,20 +25,18 @@ from adapters.storage.client import SchemaState, Storage, open_storage
 from adapters.storage.directory import Entry, Filter
 from adapters.storage.everyprint import (
     Balance,
-    BelowZero,
     Customer,
     Everyprint,
     Gender,
     Group,
-    KeyReused,
     NameTaken,
-    NotExact,
     NotFound,
     OtherSize,
     entry_of,
 )
 from adapters.storage.identity import Key
 from adapters.storage.migrations.run import config
+from tests.ledgers import amount_of, ledger_of, rich
 from tests.services import Mariadb
 
 TABLES = {
@@ -56,41 +53,12 @@ TABLES = {
 }
 
 
-@pytest.fixture
-def everyprint(storage: Storage) -> Everyprint:
-    return storage.everyprint
-
-
-@pytest.fixture
-async def on_mariadb(mariadb_url: str) -> AsyncIterator[Storage]:
-    async with open_storage(mariadb_url) as opened:
-        await opened.migrate()
-        yield opened
-
-
-async def rich(everyprint: Everyprint, amount: str) -> str:
-    """The messenger id of a customer with so much."""
-    await everyprint.save_customer("58918EJS", "lil kim")
-    await everyprint.add_entry("58918EJS", Decimal(amount), "paid", "first")
-    return "58918EJS"
-
-
 def members(*messenger_ids: str) -> list[Key]:
     return [Key("everyprint", id) for id in messenger_ids]
 
 
 async def sizes(everyprint: Everyprint) -> list[int]:
     return [group.size for group in await everyprint.groups()]
-
-
-async def amount_of(everyprint: Everyprint, messenger_id: str) -> Decimal:
-    return (await everyprint.balances([messenger_id]))[messenger_id].amount
-
-
-async def ledger_of(everyprint: Everyprint, messenger_id: str) -> list[Decimal]:
-    page = await everyprint.entries(messenger_id, 1000)
-    assert not page.more
-    return [entry.amount for entry in page.rows]
 
 
 @contextmanager
@@ -101,12 +69,6 @@ def hanging(server: Mariadb) -> Iterator[None]:
         yield
     finally:
         os.kill(server.pid, signal.SIGCONT)
-
-
-async def run(storage: Storage, statement: str) -> None:
-    """The statement, on the database itself."""
-    async with storage._engine.begin() as connection:
-        await connection.execute(text(statement))
 
 
 # Customers
@@ -240,152 +202,6 @@ async def test_a_batch_may_be_larger_than_a_statement_can_be(everyprint: Everypr
 
     assert list(await everyprint.customers([str(n) for n in range(40_001)])) == ["40000"]
     assert await everyprint.customers([]) == {}
-
-
-# Balances
-
-
-EXACT = {
-    ("0.1", "0.2"): "0.3",
-    ("5000",): "5000",
-    ("12345678901234567890", "0.000001"): "12345678901234567890.000001",
-    ("99999999999999999999.999999", "-99999999999999999999.999998"): "0.000001",
-    ("1E+3", "-0.0"): "1000",
-    ("2.50", "-2.5"): "0",
-}
-
-
-async def test_amounts_are_exact(everyprint: Everyprint) -> None:
-    for id, (amounts, sum) in enumerate(EXACT.items()):
-        await everyprint.save_customer(str(id), "x")
-        for amount in amounts:
-            answer = await everyprint.add_entry(str(id), Decimal(amount), "reason", amount)
-
-        assert str(answer.amount) == sum
-        assert await everyprint.balances([str(id)]) == {str(id): answer}
-        assert await ledger_of(everyprint, str(id)) == [Decimal(amount) for amount in reversed(amounts)]
-
-
-async def test_an_amount_that_would_be_rounded_is_refused(everyprint: Everyprint) -> None:
-    await everyprint.save_customer("1", "x")
-    for amount in ("0.0000001", "1E+20", "1E+999999", "1E-999999", "NaN", "sNaN", "Infinity"):
-        with pytest.raises(NotExact):
-            await everyprint.add_entry("1", Decimal(amount), "reason", "key")
-
-    assert await ledger_of(everyprint, "1") == []
-
-
-async def test_a_balance_that_would_not_fit_is_refused(everyprint: Everyprint) -> None:
-    rich_one = await rich(everyprint, "99999999999999999999.999999")
-    with pytest.raises(NotExact):
-        await everyprint.add_entry(rich_one, Decimal("0.000001"), "paid", "second")
-
-    assert await amount_of(everyprint, rich_one) == Decimal("99999999999999999999.999999")
-
-
-async def test_a_balance_is_never_below_zero(everyprint: Everyprint) -> None:
-    customer = await rich(everyprint, "10")
-    with pytest.raises(BelowZero):
-        await everyprint.add_entry(customer, Decimal("-10.000001"), "printed", "second")
-
-    assert (await everyprint.add_entry(customer, Decimal(-10), "printed", "second")).amount == 0
-    assert await ledger_of(everyprint, customer) == [-10, 10]
-
-
-async def test_the_database_itself_refuses_a_balance_below_zero(storage: Storage) -> None:
-    customer = await rich(storage.everyprint, "10")
-    with pytest.raises(DBAPIError, match="ck_balance_amount"):
-        await run(storage, "UPDATE balance SET amount = '-0.5'")
-
-    assert await amount_of(storage.everyprint, customer) == 10
-
-
-async def test_a_key_that_comes_again_gets_the_first_answer(everyprint: Everyprint) -> None:
-    customer = await rich(everyprint, "10")
-    first = await everyprint.add_entry(customer, Decimal("-2.5"), "printed", "key")
-    await everyprint.add_entry(customer, Decimal("-7.5"), "printed", "Key")
-
-    assert await everyprint.add_entry(customer, Decimal("-2.50"), "printed", "key") == first
-    assert await amount_of(everyprint, customer) == 0
-
-
-async def test_a_key_that_comes_with_something_else_is_refused(everyprint: Everyprint) -> None:
-    customer = await rich(everyprint, "10")
-    await everyprint.add_entry(customer, Decimal(-2), "printed", "key")
-    for amount, reason in (("-3", "printed"), ("-2", "Printed"), ("-2", "printed 🎁")):
-        with pytest.raises(KeyReused):
-            await everyprint.add_entry(customer, Decimal(amount), reason, "key")
-
-    assert await amount_of(everyprint, customer) == 8
-
-
-async def test_what_was_refused_leaves_the_key_free(everyprint: Everyprint) -> None:
-    customer = await rich(everyprint, "10")
-    with pytest.raises(BelowZero):
-        await everyprint.add_entry(customer, Decimal(-11), "printed", "key")
-
-    assert (await everyprint.add_entry(customer, Decimal(-9), "printed", "key")).amount == 1
-
-
-async def test_a_key_is_used_once_in_the_whole_ledger_also_at_once(everyprint: Everyprint) -> None:
-    for id in range(10):
-        await everyprint.save_customer(str(id), "x")
-    writers = (everyprint.add_entry(str(id), Decimal(5), "paid", "key") for id in range(10))
-    answers = await asyncio.gather(*writers, return_exceptions=True)
-
-    assert sorted(type(answer).__name__ for answer in answers) == ["Balance"] + ["KeyReused"] * 9
-    assert sum([await amount_of(everyprint, str(id)) for id in range(10)]) == 5
-
-
-async def test_nobody_has_no_balance_to_add_to(everyprint: Everyprint) -> None:
-    with pytest.raises(NotFound):
-        await everyprint.add_entry("nobody", Decimal(1), "paid", "key")
-
-
-async def test_the_ledger_comes_page_by_page_newest_first(everyprint: Everyprint) -> None:
-    customer = await rich(everyprint, "1")
-    for amount in (2, 3):
-        await everyprint.add_entry(customer, Decimal(amount), f"reason {amount} é", str(amount))
-    first = await everyprint.entries(customer, 2)
-    await everyprint.add_entry(customer, Decimal(4), "newer", "4")
-    rest = await everyprint.entries(customer, 2, first.rows[-1].id)
-
-    assert [(entry.amount, entry.reason) for entry in first.rows] == [
-        (Decimal(3), "reason 3 é"),
-        (Decimal(2), "reason 2 é"),
-    ]
-    assert [entry.reason for entry in rest.rows] == ["paid"]
-    assert (first.more, rest.more) == (True, False)
-
-
-async def test_no_update_is_lost_among_fifty_writers(everyprint: Everyprint) -> None:
-    customer = await rich(everyprint, "0.1")
-    writers = (everyprint.add_entry(customer, Decimal("0.1"), "paid", str(n)) for n in range(50))
-    answers = await asyncio.gather(*writers)
-
-    steps = [Decimal(n) / 10 for n in range(2, 52)]
-    assert sorted(answer.amount for answer in answers) == steps
-    assert await amount_of(everyprint, customer) == sum(await ledger_of(everyprint, customer)) == steps[-1]
-
-
-async def test_fifty_writers_cannot_spend_more_than_there_is(everyprint: Everyprint) -> None:
-    customer = await rich(everyprint, "10")
-    writers = (everyprint.add_entry(customer, Decimal("-0.7"), "printed", str(n)) for n in range(50))
-    answers = await asyncio.gather(*writers, return_exceptions=True)
-
-    refused = [answer for answer in answers if isinstance(answer, BaseException)]
-    assert [type(refusal) for refusal in refused] == [BelowZero] * 36
-    assert await amount_of(everyprint, customer) == sum(await ledger_of(everyprint, customer))
-    assert await amount_of(everyprint, customer) == Decimal("0.2")
-
-
-async def test_fifty_writers_with_one_key_count_once(everyprint: Everyprint) -> None:
-    customer = await rich(everyprint, "1")
-    writers = (everyprint.add_entry(customer, Decimal(5), "paid", "key") for _ in range(50))
-    first, *others = await asyncio.gather(*writers)
-
-    assert others == [first] * 49
-    assert await ledger_of(everyprint, customer) == [5, 1]
 
 
 # Groups
@@ -605,53 +421,11 @@ async def test_two_hundred_callers_who_leave_keep_no_connection(storage: Storage
     assert await amount_of(everyprint, customer) == sum(await ledger_of(everyprint, customer))
 
 
-async def test_writers_who_leave_take_no_lock_with_them(everyprint: Everyprint) -> None:
-    customer = await rich(everyprint, "1000")
-    left: list[object] = []
-    for turns in range(30):
-        key = str(turns)
-        writer = asyncio.create_task(everyprint.add_entry(customer, Decimal(-1), "printed", key))
-        await asyncio.sleep(turns / 5000)
-        writer.cancel()
-        # Kept, as a log or the cycle that a traceback is keeps it: with all that it holds.
-        left += await asyncio.gather(writer, return_exceptions=True)
-        await everyprint.add_entry(customer, Decimal(-1), "printed", key)
-
-    assert await amount_of(everyprint, customer) == 970
-    assert asyncio.CancelledError in map(type, left)
-
-
 async def test_the_deadline_of_the_request_is_ours(everyprint: Everyprint) -> None:
     with deadline(0), pytest.raises(TimedOut):
         await everyprint.groups()
 
     assert await everyprint.groups() == []
-
-
-async def test_a_database_lost_in_the_middle_loses_and_repeats_nothing(
-    on_mariadb: Storage, mariadb_server: Mariadb
-) -> None:
-    everyprint = on_mariadb.everyprint
-    customer = await rich(everyprint, "1")
-
-    def write() -> list[asyncio.Task[Balance]]:
-        entries = (everyprint.add_entry(customer, Decimal(1), "paid", str(n)) for n in range(100))
-        return [asyncio.create_task(entry) for entry in entries]
-
-    writers = write()
-    await asyncio.wait(writers, return_when=asyncio.FIRST_COMPLETED)
-    mariadb_server.stop()
-    answers = await asyncio.gather(*writers, return_exceptions=True)
-    lost = [answer for answer in answers if isinstance(answer, BaseException)]
-    assert lost
-    assert all(isinstance(error, Unavailable) for error in lost)
-    with pytest.raises(Unavailable):
-        await everyprint.balances([customer])
-
-    mariadb_server.start()
-    await asyncio.gather(*write())
-    assert await ledger_of(everyprint, customer) == [1] * 101
-    assert await amount_of(everyprint, customer) == 101
 
 
 async def test_a_database_that_hangs_is_given_up_in_time(
