@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
+from adapters.hyber.client import Hyber
 from adapters.lines import Lines
 from adapters.mercately.client import Mercately
 from adapters.poster.client import Poster
@@ -24,6 +25,7 @@ class Adapters:
     storage: Storage
     mercately: Mercately
     poster: Poster
+    hyber: Hyber
 
 
 @asynccontextmanager
@@ -41,6 +43,7 @@ async def open_adapters(
             storage=await stack.enter_async_context(open_storage(database_url, database_connections)),
             mercately=await connect(Mercately),
             poster=await connect(Poster),
+            hyber=await connect(Hyber),
         )
 
 

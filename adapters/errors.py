@@ -50,7 +50,9 @@ class TimedOut(Unavailable):
     code = "SOURCE_TIMEOUT"
 
 
-class Busy(Unavailable): ...
+class Busy(Unavailable):
+    retry_after: float | None = None
+    """Seconds that it asks us to wait, if it says so."""
 
 
 class Rejected(SourceError):

@@ -8,7 +8,9 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from time import time
 from typing import Any, ClassVar, Self, TypeVar
 
 import aiohttp
@@ -66,7 +68,7 @@ class Source(BaseModel):
 
     def pointed_at(self, sandbox: Sandbox) -> Self:
         """The same, but for who answers."""
-        return self.model_validate(self.model_dump() | {"url": sandbox.url, **sandbox.credentials})
+        return self.model_validate({**self.model_dump(), **sandbox.settings})
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -122,8 +124,11 @@ class Rest(ABC):
         self._flights.close_doors()
 
     async def _get(self, question: str, path: str, answer: type[T], **parameters: str) -> T:
-        """Read `path` into `answer`; `question` names the call in logs and counts, where no id may show."""
-        url = self._settings.url + path
+        """Read `path` into `answer`; `question` names the call in logs and counts, where no id may show.
+
+        A path may be a whole URL, for a vendor who has several hosts.
+        """
+        url = self._url(path)
 
         async def ask() -> T:
             return await self._call(question, "GET", url, self._reader(answer), params=parameters)
@@ -138,7 +143,7 @@ class Rest(ABC):
 
         What fails without a clear no may have been done. Either way nobody gets an answer from before it.
         """
-        url = self._settings.url + path
+        url = self._url(path)
         try:
             async with asyncio.timeout_at(deadline.current()):
                 return await self._call(
@@ -154,6 +159,9 @@ class Rest(ABC):
             raise
         finally:
             self.read_anew()
+
+    def _url(self, path: str) -> str:
+        return path if path.startswith(("http://", "https://")) else self._settings.url + path
 
     def _reader(self, answer: type[T]) -> Callable[[bytes], T]:
         """How an answer is read; a vendor that writes its numbers as text overrides it."""
@@ -183,6 +191,8 @@ class Rest(ABC):
                 ) as response:
                     status, body = response.status, await self._body(response)
                 if refusal := self._refusal(status, body):
+                    if isinstance(refusal, Busy):
+                        refusal.retry_after = _seconds(response.headers.get("Retry-After"))
                     raise refusal
                 return read(body)
         except SourceError as error:
@@ -279,6 +289,16 @@ def _decoder(answer: type[T]) -> msgspec.json.Decoder[T]:
     if answer not in _decoders:
         _decoders[answer] = msgspec.json.Decoder(answer)
     return _decoders[answer]
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """How long we are asked to wait: given in seconds, or as the moment until when."""
+    try:
+        if not retry_after or retry_after.isdecimal():
+            return float(retry_after) if retry_after else None
+        return max(parsedate_to_datetime(retry_after).timestamp() - time(), 0)
+    except ValueError:
+        return None
 
 
 def _discreet(error: E) -> E:

@@ -68,12 +68,19 @@ class Sandbox(ABC):
     def __init__(self) -> None:
         self.url = ""
         self.asked: deque[Asked] = deque(maxlen=REMEMBERED)
+        self.accepted: list[Any] = []
+        """Every message it has taken to deliver, each as often as it was sent."""
         self._troubles: list[Trouble] = []
         self._runner: web.AppRunner | None = None
 
     @abstractmethod
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The vendor's endpoints; a path that is none of them answers 404."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What leads a client here, by lower-case setting name."""
+        return {"url": self.url, **self.credentials}
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -129,6 +136,7 @@ class Sandbox(ABC):
             [
                 web.get(f"{CONTROL}/asked", self._show_asked),
                 web.delete(f"{CONTROL}/asked", self._forget_asked),
+                web.get(f"{CONTROL}/accepted", self._show_accepted),
                 web.post(f"{CONTROL}/trouble", self._make_trouble),
                 web.delete(f"{CONTROL}/trouble", self._heal),
                 *self.routes(),
@@ -168,6 +176,9 @@ class Sandbox(ABC):
     async def _forget_asked(self, _: web.Request) -> web.Response:
         self.asked.clear()
         return answer({"asked": 0})
+
+    async def _show_accepted(self, _: web.Request) -> web.Response:
+        return answer(self.accepted)
 
     async def _make_trouble(self, request: web.Request) -> web.Response:
         try:

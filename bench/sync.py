@@ -16,6 +16,7 @@ import structlog
 import typer
 
 from adapters import open_adapters
+from adapters.hyber.client import HyberSettings
 from adapters.lines import Line
 from adapters.mercately.client import MercatelySettings
 from adapters.poster.client import PosterSettings
@@ -62,6 +63,7 @@ async def bench(url: str, crowd: str) -> float:
     lines = {
         "mercately": Line(Mode.REAL, MercatelySettings(url=crowd)),
         "poster": Line(Mode.REAL, PosterSettings(url=crowd)),
+        "hyber": Line(Mode.OFF, HyberSettings()),
     }
     async with open_adapters(lines, url) as adapters:
         await adapters.storage.migrate()

@@ -23,7 +23,7 @@ async def run(host: str, first_port: int) -> None:
                     f"Cannot listen on {host}:{port} ({why(error)}): choose --host and --port."
                 ) from error
             stack.push_async_callback(sandbox.stop)
-            for name, value in {"url": sandbox.url, **sandbox.credentials}.items():
+            for name, value in sandbox.settings.items():
                 print(f"{variable_name(rest.name, name)}={value}", flush=True)
         print("Ctrl-C stops.", file=sys.stderr, flush=True)
         await stop.wait()

@@ -15,6 +15,8 @@ from pydantic import SecretStr
 
 from adapters import Adapters, open_adapters
 from adapters.demo import PEOPLE
+from adapters.hyber.client import HyberSettings
+from adapters.hyber.sandbox import HyberSandbox
 from adapters.lines import Line, Lines
 from adapters.mercately.client import MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
@@ -38,6 +40,7 @@ class Gateway:
     session: ClientSession
     mercately: MercatelySandbox
     poster: PosterSandbox
+    hyber: HyberSandbox
     settings: Settings
     lines: Lines
     storage: Storage
@@ -96,17 +99,33 @@ async def gateway_on(
     settings: Settings, *, graph: Graph | None = None, lines: Lines | None = None, **patience: float
 ) -> AsyncIterator[Gateway]:
     """A gateway on sandboxes of its own; `lines` are those that lead elsewhere."""
-    async with MercatelySandbox() as mercately, PosterSandbox() as poster, ClientSession() as session:
-        everywhere = {**lines_to(mercately, poster, **patience), **(lines or {})}
+    async with (
+        MercatelySandbox() as mercately,
+        PosterSandbox() as poster,
+        HyberSandbox(moment=0, seconds_per_ttl_second=0) as hyber,
+        ClientSession() as session,
+    ):
+        everywhere = {**lines_to(mercately, poster, hyber, **patience), **(lines or {})}
         async with serving(settings, everywhere, graph) as (url, adapters):
-            yield Gateway(url, session, mercately, poster, settings, everywhere, adapters.storage)
+            yield Gateway(url, session, mercately, poster, hyber, settings, everywhere, adapters.storage)
 
 
-def lines_to(mercately: MercatelySandbox, poster: PosterSandbox, **patience: float) -> Lines:
+def lines_to(
+    mercately: MercatelySandbox,
+    poster: PosterSandbox,
+    hyber: HyberSandbox | None = None,
+    **patience: float,
+) -> Lines:
+    """Without its sandbox, Hyber is off."""
     little: dict[str, Any] = {"timeout": 1.5, "connect_timeout": 1} | patience
     return {
         "mercately": Line(Mode.REAL, MercatelySettings(**little).pointed_at(mercately)),
         "poster": Line(Mode.REAL, PosterSettings(**little).pointed_at(poster)),
+        "hyber": (
+            Line(Mode.REAL, HyberSettings(**little).pointed_at(hyber))
+            if hyber
+            else Line(Mode.OFF, HyberSettings())
+        ),
     }
 
 
