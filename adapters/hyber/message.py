@@ -23,7 +23,8 @@ LONGEST_TAG = 64
 LONGEST_DIVISION_CODE = 100
 
 FILE = re.compile(
-    r".+\.(docx?|rtf|dotx?|odt|odf|fodt|txt|info|pdf|xps|pdax|eps|xlsx?|ods|fods|csv|xlsm|xltx)", re.IGNORECASE
+    r".+\.(docx?|rtf|dotx?|odt|odf|fodt|txt|info|pdf|xps|pdax|eps|xlsx?|ods|fods|csv|xlsm|xltx)",
+    re.IGNORECASE,
 )
 PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 WEB = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
