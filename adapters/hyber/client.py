@@ -1,12 +1,12 @@
 """Hyber's client: one method per question we ask."""
 
 import re
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from aiohttp import encode_basic_auth
 from pydantic import Field, SecretStr, field_validator
 
 from adapters.errors import Fault, Rejected, SourceError, Unacceptable
@@ -45,7 +45,7 @@ class HyberSettings(Source):
         "https://dr-v2.hyber.im", description="The same for reports: https://dr-v2-{site}.hyber.im."
     )
     client_id: str = Field("", description="The client's id.")
-    login: str = Field("", description="The login of the client's API.")
+    login: str = Field("", pattern="^[^:]*$", description="The login of the client's API.")
     password: SecretStr = Field(SecretStr(""), description="Its password.")
     alpha_name: str = Field(
         "", description="Whom an SMS comes from, where it does not say: a name registered with GMS."
@@ -98,8 +98,7 @@ class Hyber(Rest):
 
     @classmethod
     def headers(cls, settings: HyberSettings) -> Mapping[str, str]:
-        secret = f"{settings.login}:{settings.password.get_secret_value()}".encode()
-        return {"Authorization": f"Basic {b64encode(secret).decode()}"}
+        return {"Authorization": encode_basic_auth(settings.login, settings.password.get_secret_value())}
 
     @property
     def alpha_name(self) -> str:

@@ -16,7 +16,6 @@ material tells, or nothing tells, is marked "inferred" where it is decided.
 
 import asyncio
 import re
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -26,7 +25,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import orjson
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, encode_basic_auth, web
 
 from adapters.sandbox import Sandbox, answer
 
@@ -135,6 +134,7 @@ class HyberSandbox(Sandbox):
         self.moment = moment
         """Seconds that a phone takes to answer."""
         self.seconds_per_ttl_second = seconds_per_ttl_second
+        """How long a second of a ttl is: the longest one shall be over while somebody watches."""
         self.error_status = error_status
         """Of a refusal: their own client expects another one than 200."""
         self.pushes = pushes
@@ -172,12 +172,12 @@ class HyberSandbox(Sandbox):
         self._session = ClientSession(timeout=ClientTimeout(total=5))
 
     async def stop(self) -> None:
+        await super().stop()  # first, so that nothing more is accepted
         for delivery in self._deliveries:
             delivery.cancel()
         await asyncio.gather(*self._deliveries, return_exceptions=True)
         if self._session:
             await self._session.close()
-        await super().stop()
 
     async def settled(self) -> None:
         """Until nothing more will be heard of what was accepted so far."""
@@ -199,10 +199,10 @@ class HyberSandbox(Sandbox):
         return guarded
 
     def _is_known(self, request: web.Request) -> bool:
-        secret = f"{self.credentials['login']}:{self.credentials['password']}".encode()
-        return (request.headers.get("Authorization"), request.match_info["client_id"]) == (
-            f"Basic {b64encode(secret).decode()}",
-            self.credentials["client_id"],
+        right = encode_basic_auth(self.credentials["login"], self.credentials["password"])
+        return (
+            request.headers.get("Authorization") == right
+            and request.match_info["client_id"] == self.credentials["client_id"]
         )
 
     async def _send(self, request: web.Request) -> web.Response:

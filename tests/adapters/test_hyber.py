@@ -62,7 +62,7 @@ def as_printed(*options: Option) -> Message:
 
 
 SMS = Sms(text="Text for SMS", alpha_name="GMSU", ttl=300)
-BUTTON = {
+BUTTON: dict[str, Any] = {
     "image": "https://example.com/image.png",
     "caption": "Click the button",
     "action": "https://example.com",
@@ -170,6 +170,11 @@ def test_all_three_hosts_are_settings() -> None:
         assert getattr(settings, name).endswith(".hyber.im")
         with pytest.raises(ValidationError, match="must start with http"):
             HyberSettings.model_validate({name: "api.hyber.im"})
+
+
+def test_a_login_that_http_cannot_carry_is_no_setting() -> None:
+    with pytest.raises(ValidationError):
+        HyberSettings(login="a:b")
 
 
 async def test_a_sandbox_answers_for_all_three_hosts(hyber: Hyber, sandbox: HyberSandbox) -> None:
