@@ -19,6 +19,7 @@ from adapters.storage.database import PATIENCE, Database, border
 from adapters.storage.directory import Directory
 from adapters.storage.everyprint import Everyprint
 from adapters.storage.links import Links
+from adapters.storage.messages import Messages
 from adapters.storage.migrations import REVISIONS
 
 CONNECTIONS = 10
@@ -40,6 +41,7 @@ class Storage:
         self.everyprint = Everyprint(database)
         self.links = Links(database)
         self.directory = Directory(database)
+        self.messages = Messages(database)
 
     @property
     def embedded(self) -> bool:

@@ -32,6 +32,7 @@ BATCH = 1000
 
 P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F")
 K = TypeVar("K")
 AnyRow = Row[*tuple[Any, ...]]
 Rows = Select[*tuple[Any, ...]]
@@ -161,16 +162,16 @@ async def found(
 async def found_by_key(
     connection: AsyncConnection,
     rows: Rows,
-    source: Mapped[str],
-    column: Mapped[K],
-    keys: Iterable[tuple[str, K]],
+    first: Mapped[F],
+    second: Mapped[K],
+    keys: Iterable[tuple[F, K]],
 ) -> list[AnyRow]:
     """The rows whose two columns hold one of the keys."""
-    ids = defaultdict[str, list[K]](list)
-    for theirs, id in keys:
-        ids[theirs].append(id)
+    those = defaultdict[F, list[K]](list)
+    for one, other in keys:
+        those[one].append(other)
     return [
         row
-        for theirs, some in ids.items()
-        for row in await found(connection, rows.where(source == theirs), column, some)
+        for one, some in those.items()
+        for row in await found(connection, rows.where(first == one), second, some)
     ]

@@ -1,4 +1,4 @@
-"""Tables: everyprint's, our own groups, identity links, the directory; alike on every database.
+"""Tables: everyprint's, our own groups, identity, the directory, messages; alike on every database.
 
 Text compares by code point, as in SQLite: MySQL would take "a" for "A" and "é" for "e".
 """
@@ -239,6 +239,90 @@ class DirectoryPassRow(SQLModel, table=True):
     finished_at: int | None = Field(sa_type=BigInteger)
     owner: str | None = Field(max_length=64)
     leased_until: int | None = Field(sa_type=BigInteger)
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One message to one recipient, of a broadcast or, where that is 0, alone."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        UniqueConstraint("broadcast_id", "recipient_key", name="uq_delivery_recipient_key"),
+        UniqueConstraint("idempotency_key", name="uq_delivery_idempotency_key"),
+        Index("ix_delivery_phone", "phone", "seq"),
+        Index("ix_delivery_messenger_id", "messenger_id", "seq"),
+        ON_MYSQL,
+    )
+
+    broadcast_id: int = Field(sa_type=BigInteger, primary_key=True)
+    seq: int = Field(sa_type=BigInteger, primary_key=True)
+    recipient_key: str | None = Field(max_length=96)
+    phone: str | None = Field(max_length=16)
+    messenger_id: str | None = Field(max_length=64)
+    state: str = Field(max_length=12)
+    state_rank: int = Field(sa_type=SmallInteger)
+    due: int | None = Field(sa_type=BigInteger, index=True)
+    step: int = Field(sa_type=SmallInteger)
+    attempt: int = Field(sa_type=SmallInteger)
+    channel: str | None = Field(max_length=10)
+    vendor_id: str | None = Field(max_length=64)
+    body: bytes = Field(sa_type=Json)
+    failure_code: str | None = Field(max_length=32)
+    failure_text: str | None = Field(max_length=255)
+    vendor_code: str | None = Field(max_length=32)
+    idempotency_key: str | None = Field(max_length=255)
+    input_hash: str | None = Field(max_length=64)
+    tag: str | None = Field(max_length=64)
+    created_at: datetime = Field(sa_type=Moment)
+    send_at: datetime | None = Field(sa_type=Moment)
+    accepted_at: datetime | None = Field(sa_type=Moment)
+    final_at: datetime | None = Field(sa_type=Moment)
+
+
+class DeliveryEventRow(SQLModel, table=True):
+    __tablename__ = "delivery_event"
+    __table_args__ = (
+        Index("ix_delivery_event_delivery", "broadcast_id", "seq", "id"),
+        ON_MYSQL | {"sqlite_autoincrement": True},
+    )
+
+    id: int = Field(sa_column=_id())
+    broadcast_id: int = Field(sa_type=BigInteger)
+    seq: int = Field(sa_type=BigInteger)
+    state: str = Field(max_length=12)
+    channel: str | None = Field(max_length=10)
+    reason: str | None = Field(max_length=255)
+    at: datetime = Field(sa_type=Moment)
+
+
+class ReportRow(SQLModel, table=True):
+    """What a vendor told us of a message, as it came; the same twice is one."""
+
+    __tablename__ = "report"
+    __table_args__ = (
+        UniqueConstraint("source", "external_id", "status", "at", name="uq_report_source"),
+        Index("ix_report_waiting", "waiting", "id"),
+        ON_MYSQL | {"sqlite_autoincrement": True},
+    )
+
+    id: int = Field(sa_column=_id())
+    source: str = Field(max_length=16)
+    external_id: str = Field(max_length=64)
+    status: str = Field(max_length=32)
+    at: int = Field(sa_type=BigInteger)
+    body: bytes = Field(sa_type=Json)
+    waiting: bool
+
+
+class SuppressionRow(SQLModel, table=True):
+    """Without a channel it holds for all of them."""
+
+    __tablename__ = "suppression"
+    __table_args__ = (ON_MYSQL,)
+
+    address: str = Field(primary_key=True, max_length=64)
+    channel: str = Field(primary_key=True, max_length=10)
+    reason: str = Field(max_length=255)
+    created_at: datetime = Field(sa_type=Moment)
 
 
 ENTRY: Table = SQLModel.metadata.tables["directory_entry"]

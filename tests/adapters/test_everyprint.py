@@ -50,6 +50,10 @@ TABLES = {
     "directory_entry",
     "directory_tag",
     "directory_pass",
+    "delivery",
+    "delivery_event",
+    "report",
+    "suppression",
 }
 
 
