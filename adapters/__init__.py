@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
+from adapters.chatfuel.client import Chatfuel
 from adapters.hyber.client import Hyber
 from adapters.lines import Lines
 from adapters.mercately.client import Mercately
@@ -26,6 +27,7 @@ class Adapters:
     mercately: Mercately
     poster: Poster
     hyber: Hyber
+    chatfuel: Chatfuel
 
 
 @asynccontextmanager
@@ -44,6 +46,7 @@ async def open_adapters(
             mercately=await connect(Mercately),
             poster=await connect(Poster),
             hyber=await connect(Hyber),
+            chatfuel=await connect(Chatfuel),
         )
 
 

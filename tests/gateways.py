@@ -13,16 +13,15 @@ import pytest
 from aiohttp import ClientSession, web
 from pydantic import SecretStr
 
-from adapters import Adapters, open_adapters
+from adapters import RESTS, Adapters, open_adapters
+from adapters.chatfuel.sandbox import ChatfuelSandbox
 from adapters.demo import PEOPLE
-from adapters.hyber.client import HyberSettings
 from adapters.hyber.sandbox import HyberSandbox
 from adapters.lines import Line, Lines
-from adapters.mercately.client import MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
-from adapters.poster.client import PosterSettings
 from adapters.poster.sandbox import PosterSandbox
 from adapters.rest import Mode
+from adapters.sandbox import Sandbox
 from adapters.storage import demo
 from adapters.storage.client import Storage
 from gateway.graph import Graph
@@ -41,6 +40,7 @@ class Gateway:
     mercately: MercatelySandbox
     poster: PosterSandbox
     hyber: HyberSandbox
+    chatfuel: ChatfuelSandbox
     settings: Settings
     lines: Lines
     storage: Storage
@@ -103,30 +103,27 @@ async def gateway_on(
         MercatelySandbox() as mercately,
         PosterSandbox() as poster,
         HyberSandbox(moment=0, seconds_per_ttl_second=0) as hyber,
+        ChatfuelSandbox() as chatfuel,
         ClientSession() as session,
     ):
-        everywhere = {**lines_to(mercately, poster, hyber, **patience), **(lines or {})}
+        everywhere = {**lines_to(mercately, poster, hyber, chatfuel, **patience), **(lines or {})}
         async with serving(settings, everywhere, graph) as (url, adapters):
-            yield Gateway(url, session, mercately, poster, hyber, settings, everywhere, adapters.storage)
+            yield Gateway(
+                url, session, mercately, poster, hyber, chatfuel, settings, everywhere, adapters.storage
+            )
 
 
-def lines_to(
-    mercately: MercatelySandbox,
-    poster: PosterSandbox,
-    hyber: HyberSandbox | None = None,
-    **patience: float,
-) -> Lines:
-    """Without its sandbox, Hyber is off."""
+def lines_to(*sandboxes: Sandbox, **patience: float) -> Lines:
+    """The sources that have none of these sandboxes are off."""
     little: dict[str, Any] = {"timeout": 1.5, "connect_timeout": 1} | patience
-    return {
-        "mercately": Line(Mode.REAL, MercatelySettings(**little).pointed_at(mercately)),
-        "poster": Line(Mode.REAL, PosterSettings(**little).pointed_at(poster)),
-        "hyber": (
-            Line(Mode.REAL, HyberSettings(**little).pointed_at(hyber))
-            if hyber
-            else Line(Mode.OFF, HyberSettings())
-        ),
-    }
+    there = {sandbox.name: sandbox for sandbox in sandboxes}
+    lines = {}
+    for rest in RESTS:
+        settings, sandbox = rest.Settings(**little), there.get(rest.name)
+        lines[rest.name] = (
+            Line(Mode.REAL, settings.pointed_at(sandbox)) if sandbox else Line(Mode.OFF, settings)
+        )
+    return lines
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ async def test_a_source_and_a_mutation_added_as_it_says_there_work(
                 {"source": "MERCATELY", "sandbox": True},
                 {"source": "POSTER", "sandbox": True},
                 {"source": "HYBER", "sandbox": True},
+                {"source": "CHATFUEL", "sandbox": True},
                 {"source": "HELPDESK", "sandbox": True},
             ]
         }

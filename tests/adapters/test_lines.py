@@ -98,7 +98,10 @@ def test_what_is_secret_hides_itself() -> None:
     assert "'key'" not in repr(SET)
 
 
-@pytest.mark.parametrize("url", ["", "app.example.com", "ftp://example.com", "https://", "http:///path"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "app.example.com", "ftp://example.com", "https://", "http:///path", "http://x:99999", "http://x:y"],
+)
 def test_a_url_names_a_scheme_and_a_host(url: str) -> None:
     with pytest.raises(ValueError, match="must start with http:// or https:// and name a host"):
         MercatelySettings(url=url)

@@ -38,7 +38,7 @@ async def test_each_source_of_this_version_is_there_and_none_is_asked(gateway: G
         "lastError": None,
     }
     assert answer["sources"] == [
-        {"source": source, **well} for source in ("EVERYPRINT", "MERCATELY", "POSTER", "HYBER")
+        {"source": source, **well} for source in ("EVERYPRINT", "MERCATELY", "POSTER", "HYBER", "CHATFUEL")
     ]
     assert (len(gateway.mercately.asked), len(gateway.poster.asked)) == asked
 
@@ -140,7 +140,7 @@ async def test_how_they_are_is_answered_when_nothing_is_reachable(
             assert ready.status == 200
         everyprint = await status(gateway, "EVERYPRINT")
 
-    # Nobody has asked Hyber.
+    # Nobody has asked the others.
     assert down["sources"][:3] == [
         {"source": source, "state": "DOWN", "lastError": f"{title} cannot be reached: try again later."}
         for source, title in [

@@ -1,0 +1,1 @@
+"""Chatfuel: the bot through which customers are written to on Messenger."""
