@@ -62,7 +62,12 @@ class Source(BaseModel):
     @field_validator("url")
     @classmethod
     def _http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")) or len(url.split("/")) < 3 or not url.split("/")[2]:
+        # What aiohttp cannot parse it would repeat in its errors, with all that we put behind it.
+        try:
+            parsed = URL(url)
+        except ValueError:
+            raise ValueError("must have a host and a port that can be called") from None
+        if parsed.scheme not in ("http", "https") or not parsed.host:
             raise ValueError("must start with http:// or https:// and name a host")
         return url.rstrip("/")
 

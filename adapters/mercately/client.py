@@ -1,7 +1,7 @@
 """Mercately's client: its wire models, and one method per question we ask."""
 
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -30,7 +30,14 @@ FAULTS = (
     (re.compile("email.*(uso|taken|registrado)", re.I), ("email",), Fault.TAKEN),
     (re.compile("email.*inv[aá]lid", re.I), ("email",), Fault.INVALID),
     (re.compile("(phone|tel[eé]fono|n[uú]mero).*inv[aá]lid", re.I), ("phone",), Fault.INVALID),
+    (re.compile("missing phone number and/or internal_id", re.I), ("phone", "template"), Fault.MISSING),
+    (re.compile("missing phone number", re.I), ("phone",), Fault.MISSING),
+    (re.compile("template not found", re.I), ("template",), Fault.INVALID),
+    (re.compile("parameters mismatch", re.I), ("parameters",), Fault.INVALID),
 )
+
+NOT_SENT = re.compile("No fue posible (verificar|entregar)")
+"""The number has not opted in, or WhatsApp refused the message: a clear no, though its status is a 500."""
 
 Channel = Literal["messenger", "whatsapp"]
 T = TypeVar("T")
@@ -160,6 +167,17 @@ class _Done(msgspec.Struct):
     message: str
 
 
+class _Notification(msgspec.Struct):
+    # By the two companies that carry it.
+    status: Literal["submitted", "queued"]
+
+
+class _Sent(msgspec.Struct):
+    """There is no id in it."""
+
+    info: _Notification
+
+
 class Page(list[T]):
     """One page of a list, and how many rows the whole list has."""
 
@@ -191,6 +209,7 @@ class _Refusal(msgspec.Struct):
 
     message: str | list[str] = ""
     errors: str | list[str] = msgspec.field(default_factory=list)
+    info: Any = None
 
     @property
     def lines(self) -> list[str]:
@@ -199,6 +218,12 @@ class _Refusal(msgspec.Struct):
     @property
     def said(self) -> str:
         return "; ".join(self.lines)
+
+    @property
+    def reason(self) -> str:
+        """Why a notification was not sent."""
+        reason = self.info.get("message") if isinstance(self.info, dict) else None
+        return reason if isinstance(reason, str) else ""
 
 
 class Mercately(Rest):
@@ -292,6 +317,32 @@ class Mercately(Rest):
         )
         return Page(found.conversations or (), found.results)
 
+    async def send_template(
+        self,
+        phone: str,
+        template_id: str,
+        parameters: Sequence[str],
+        *,
+        agent_id: int | None = None,
+        tags: Mapping[str, bool] | None = None,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
+        """Sends the template, its stars filled from left to right; they take it, and say no more about it.
+
+        The customer with this phone, created if there is none, gets the agent, the tags (True) or loses them,
+        and gets `details`, by the names of Customer. Unknown agents and tags and blank details they ignore.
+        """
+        body = {
+            "phone_number": phone,
+            "internal_id": template_id,
+            **({"template_params": list(parameters)} if parameters else {}),
+            **({} if agent_id is None else {"agent_id": agent_id}),
+            **_tags(tags or {}),
+            **(details or {}),
+        }
+        path = f"{API}/whatsapp/send_notification_by_id"
+        await self._change("send template", "POST", path, _Sent, json=body)
+
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         if 200 <= status < 300:
             return None
@@ -300,8 +351,13 @@ class Mercately(Rest):
         # An unknown slug is a 404, checked before the key; today's documentation calls a bad key a 400.
         if (status, said) in {(404, "Resource not found"), (401, "Unauthorized"), (400, "Unauthorized")}:
             return self._refused_credentials()
-        # Their validation answers 302 with the errors as JSON and no Location, or 400 with several messages.
-        if said and (status == 302 or (status == 400 and isinstance(refusal.message, list))):
+        # Their validation answers 302 with the errors as JSON and no Location, or 400 with several messages;
+        # that of notifications begins its sentences so.
+        if said and (
+            status == 302
+            or (status == 400 and isinstance(refusal.message, list))
+            or (status in (400, 404) and said.startswith("Error: "))
+        ):
             return Unacceptable(
                 self.name,
                 f"{self.title} refused the request.",
@@ -309,8 +365,10 @@ class Mercately(Rest):
                 vendor_code=str(status),
                 vendor_message=said,
             )
-        if said and 400 <= status < 429:
+        if said and 400 <= status < 429:  # 401 among them, when there is no balance left to send with
             return self._said_no(str(status), said)
+        if status == 500 and NOT_SENT.match(refusal.reason):
+            return self._said_no(str(status), refusal.reason)
         return super()._refusal(status, body)
 
 
@@ -338,8 +396,9 @@ def _read_refusal(body: bytes) -> _Refusal:
 
 
 def _faults(lines: Iterable[str]) -> dict[str, Fault]:
-    """As far as we understand what they say."""
-    return {name: fault for line in lines for name, fault in _faults_of(line)}
+    """As far as we understand what they say; several sentences may come as one."""
+    sentences = (sentence for line in lines for sentence in line.split(", "))
+    return {name: fault for sentence in sentences for name, fault in _faults_of(sentence)}
 
 
 def _faults_of(line: str) -> list[tuple[str, Fault]]:

@@ -6,7 +6,7 @@ What the vendor's documents show is answered to the letter. What only its public
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import zip_longest
 from random import Random
@@ -33,6 +33,9 @@ NO_BALANCE = (
     "contáctese con su agente de ventas para recargar su saldo"
 )
 NOT_OPTED_IN = "No fue posible verificar el número de destino"
+NOT_DELIVERED = "No fue posible entregar el mensaje al número de destino"
+
+UNREACHABLE = "9500"
 
 Row = TypeVar("Row")
 Endpoint = Callable[[web.Request], Awaitable[web.Response]]
@@ -42,8 +45,20 @@ class RubyError(Exception):
     """An exception the vendor did not expect: its message is shown to the client, with status 500."""
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    phone: str
+    template_id: str
+    text: str
+
+
 class MercatelySandbox(Sandbox):
-    """Mercately for one retailer; every instance starts from the same people and keeps its own changes."""
+    """Mercately for one retailer; every instance starts from the same people and keeps its own changes.
+
+    WhatsApp carries a notification to everybody who opted in, but to those whose phone ends in
+
+    ...9500   whom it refuses
+    """
 
     name = "mercately"
     credentials: ClassVar[Mapping[str, str]] = {
@@ -206,9 +221,12 @@ class MercatelySandbox(Sandbox):
         if len(given) != required:
             mismatch = f"Error: Parameters mismatch. Required {required}, but {len(given)} sent."
             return told(mismatch, status=400)
-        return self._deliver(self._addressee(phone, params), filled(template.text, given), params)
+        text = filled(template.text, given)
+        return self._deliver(self._addressee(phone, params), internal_id, text, params)
 
-    def _deliver(self, customer: Customer, text: str, params: Mapping[str, Any]) -> web.Response:
+    def _deliver(
+        self, customer: Customer, template_id: str, text: str, params: Mapping[str, Any]
+    ) -> web.Response:
         if problems := self._problems_of(customer):
             return answer({"message": "Error: Customer not found", "errors": ", ".join(problems)}, status=404)
         customer = self._assigned(self._tagged(customer, params), params)
@@ -217,7 +235,11 @@ class MercatelySandbox(Sandbox):
         if not (customer.whatsapp_opt_in or customer.api_created):
             return told("Error", status=500, info={"message": NOT_OPTED_IN})
         self._save(replace(customer, whatsapp_opt_in=True))
+        phone = customer.phone or ""
+        if phone.endswith(UNREACHABLE):
+            return told("Error", status=500, info={"message": NOT_DELIVERED})
         self._continue_conversation(customer)
+        self.accepted.append(Accepted(phone, template_id, text))
         return told("Ok", info=self._notification(customer, text))
 
     def _addressee(self, phone: str, params: Mapping[str, Any]) -> Customer:

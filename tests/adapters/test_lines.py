@@ -98,12 +98,15 @@ def test_what_is_secret_hides_itself() -> None:
     assert "'key'" not in repr(SET)
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["", "app.example.com", "ftp://example.com", "https://", "http:///path", "http://x:99999", "http://x:y"],
-)
+@pytest.mark.parametrize("url", ["", "app.example.com", "ftp://example.com", "https://", "http:///path"])
 def test_a_url_names_a_scheme_and_a_host(url: str) -> None:
     with pytest.raises(ValueError, match="must start with http:// or https:// and name a host"):
+        MercatelySettings(url=url)
+
+
+@pytest.mark.parametrize("url", ["http://x:99999", "http://x:y", "http://[::1"])
+def test_a_url_that_nobody_can_call_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="must have a host and a port that can be called"):
         MercatelySettings(url=url)
 
 

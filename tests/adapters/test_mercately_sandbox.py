@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import aiohttp
 import pytest
 from aiohttp import ClientSession, ClientTimeout
 
-from adapters.mercately.sandbox import MercatelySandbox
+from adapters.mercately.sandbox import NOW, Accepted, MercatelySandbox
 from adapters.sandbox import Kind
 
 API = "/retailers/api/v1"
 SEED = json.loads((Path(__file__).parents[1] / "seeds" / "mercately.json").read_text())
+MISSING, NO_TEMPLATE, MISMATCH, SENT, *_ = (one["answer"] for one in SEED["notifications"])
 OTP = "997dd550-c8d8-4bf7-ad98-a5ac4844a1ed"
 PABLO = "4880vesdc3873"
 JUAN = {"first_name": "Juan", "last_name": "Campos", "email": "juan@email.com", "phone": "+12036534789"}
@@ -134,14 +136,18 @@ async def test_updating_echoes_no_customer(api: Api) -> None:
     assert (await api.get(f"/customers/{PABLO}"))["customer"]["city"] == "Cuenca"
 
 
-async def test_sending_answers_with_the_documented_shape_and_text(api: Api) -> None:
-    status, body = await api.send("+593999999999", "test 1", "test 2", "test 3")
+@pytest.mark.parametrize("documented", SEED["notifications"])
+async def test_each_documented_notification_is_answered_to_the_letter(documented: Any) -> None:
+    sent = documented["answer"]["info"].get("created_time")
+    # A notification takes the sandbox a second.
+    now = datetime.fromisoformat(sent) - timedelta(seconds=1) if sent else NOW
+    async with opened(MercatelySandbox(now=now)) as api:
+        answer = await api.post("/whatsapp/send_notification_by_id", documented["request"])
 
-    assert status == 200
-    assert_like(body, SEED["sent"])
-    assert body["info"]["content"] == SEED["sent"]["info"]["content"]
-    assert (body["info"]["country"], body["info"]["destination"]) == ("EC", "+593999999999")
-    assert body["info"]["created_time"] == "2026-11-20T08:00:01.000-04:00"
+    assert answer == (documented["status"], documented["answer"])
+    assert list(answer[1].get("info")) == list(documented["answer"]["info"])
+    text = "Your OTP for test 1 is test 2. This is valid for test 3."
+    assert api.sandbox.accepted == ([Accepted("+593999999999", OTP, text)] if sent else [])
 
 
 async def test_ping_answers_ok(api: Api) -> None:
@@ -420,10 +426,10 @@ async def test_the_documented_refusals_come_in_their_order(api: Api) -> None:
     path = "/whatsapp/send_notification_by_id"
     no_phone, no_template = {"internal_id": "x", "template_params": ["1"]}, {"phone_number": "+593999999999"}
 
-    assert await api.post(path, no_phone) == (400, SEED["missing"])
-    assert await api.post(path, no_template) == (400, SEED["missing"])
-    assert await api.send("+593999999999", template="x") == (404, SEED["template_not_found"])
-    assert await api.send("+593999999999", "test 1", "test 2") == (400, SEED["mismatch"])
+    assert await api.post(path, no_phone) == (400, MISSING)
+    assert await api.post(path, no_template) == (400, MISSING)
+    assert await api.send("+593999999999", template="x") == (404, NO_TEMPLATE)
+    assert await api.send("+593999999999", "test 1", "test 2") == (400, MISMATCH)
     assert (await api.get("/customers"))["results"] == 2500
 
 
@@ -431,6 +437,28 @@ async def test_a_customer_who_did_not_opt_in_cannot_be_reached(api: Api) -> None
     refused = {"message": "Error", "info": {"message": "No fue posible verificar el número de destino"}}
 
     assert await api.send("+593667 357 821", "1", "2", "3") == (500, refused)
+    assert api.sandbox.accepted == []
+
+
+async def test_whom_whatsapp_refuses_is_a_customer_all_the_same(api: Api) -> None:
+    reason = "No fue posible entregar el mensaje al número de destino"
+
+    assert await api.send("+593999999500", "1", "2", "3") == (
+        500,
+        {"message": "Error", "info": {"message": reason}},
+    )
+    assert api.sandbox.accepted == []
+    assert (await api.get("/customers"))["results"] == 2501
+
+
+async def test_what_was_accepted_is_remembered_each_time_also_for_another_process(api: Api) -> None:
+    for _ in range(2):
+        await api.send("593999999999", "1", "2", "3")
+    async with api.session.get("/_sandbox/accepted") as response:
+        accepted = await response.json()
+
+    text = "Your OTP for 1 is 2. This is valid for 3."
+    assert accepted == [{"phone": "+593999999999", "template_id": OTP, "text": text}] * 2
 
 
 async def test_an_implicit_customer_with_a_wrong_email_is_refused(api: Api) -> None:
@@ -473,7 +501,7 @@ async def test_a_notification_may_come_as_a_form(api: Api) -> None:
     status, body = await api.ask("POST", "/whatsapp/send_notification_by_id", data=[*form, *params])
 
     assert status == 200
-    assert body["info"]["content"] == SEED["sent"]["info"]["content"]
+    assert body["info"]["content"] == SENT["info"]["content"]
 
 
 async def test_a_mexican_phone_is_also_looked_up_with_its_old_1(api: Api) -> None:
