@@ -5,6 +5,7 @@ sharing, errors, the log line and the count are here, once.
 """
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -123,6 +124,11 @@ class Rest(ABC):
     @abstractmethod
     async def ping(self) -> None:
         """Fails unless the source answers and accepts our credentials."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a call may take."""
+        return self._settings.timeout
 
     def read_anew(self) -> None:
         """Who asks from now on gets no answer that was asked for before."""
@@ -298,9 +304,11 @@ def _decoder(answer: type[T]) -> msgspec.json.Decoder[T]:
 
 def _seconds(retry_after: str | None) -> float | None:
     """How long we are asked to wait: given in seconds, or as the moment until when."""
+    if not retry_after:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", retry_after):
+        return float(retry_after)
     try:
-        if not retry_after or retry_after.isdecimal():
-            return float(retry_after) if retry_after else None
         return max(parsedate_to_datetime(retry_after).timestamp() - time(), 0)
     except ValueError:
         return None

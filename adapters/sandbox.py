@@ -28,6 +28,7 @@ Kind = Literal[
     "wrong_shape",
     "reset",
     "drop",
+    "hang",
     "endless",
     "short",
 ]
@@ -35,6 +36,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REMEMBERED = 10_000
 LARGEST_BODY = 16 * 1024 * 1024
+LONGEST_LINE = 64 * 1024
+"""Bytes of a request's first line: vendors there are who want a whole message in it."""
 CONTROL = "/_sandbox"
 
 
@@ -90,7 +93,9 @@ class Sandbox(ABC):
         await self.stop()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=0.05)
+        self._runner = web.AppRunner(
+            self._app(), access_log=None, shutdown_timeout=0.05, max_line_size=LONGEST_LINE
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         try:
@@ -274,6 +279,13 @@ async def _drop(request: web.Request, handler: Handler) -> web.StreamResponse:
     return web.Response()
 
 
+async def _hang(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """It does what it is asked, and never says so."""
+    await handler(request)
+    await asyncio.sleep(3600)
+    return web.Response()
+
+
 async def _endless(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
@@ -317,6 +329,7 @@ TROUBLES: Mapping[Kind, Callable[..., Awaitable[web.StreamResponse]]] = {
     "wrong_shape": _wrong_shape,
     "reset": _reset,
     "drop": _drop,
+    "hang": _hang,
     "endless": _endless,
     "short": _short,
 }

@@ -16,6 +16,7 @@ import structlog
 import typer
 
 from adapters import open_adapters
+from adapters.chatfuel.client import ChatfuelSettings
 from adapters.hyber.client import HyberSettings
 from adapters.lines import Line
 from adapters.mercately.client import MercatelySettings
@@ -64,6 +65,7 @@ async def bench(url: str, crowd: str) -> float:
         "mercately": Line(Mode.REAL, MercatelySettings(url=crowd)),
         "poster": Line(Mode.REAL, PosterSettings(url=crowd)),
         "hyber": Line(Mode.OFF, HyberSettings()),
+        "chatfuel": Line(Mode.OFF, ChatfuelSettings()),
     }
     async with open_adapters(lines, url) as adapters:
         await adapters.storage.migrate()
