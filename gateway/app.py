@@ -16,11 +16,12 @@ from adapters.lines import Lines
 from gateway import door, explorer, health
 from gateway.errors import codes
 from gateway.graph import Graph, build_graph
-from gateway.keys import ADAPTERS, CONTEXT, ERRORS, REQUEST_ID, RETURN_CODE
+from gateway.keys import ADAPTERS, CONTEXT, ERRORS, POST, REQUEST_ID, RETURN_CODE
 from gateway.refresher import refreshing
 from gateway.settings import Settings
 from gateway.view import View
 from resolvers.changes import all_ended
+from resolvers.sending.post import open_post
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,6 +35,12 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         async with (
             open_adapters(lines, settings.database, settings.database_connections) as app[ADAPTERS],
+            open_post(
+                app[ADAPTERS],
+                environment=settings.environment,
+                callback_url=settings.callback_url,
+                pumping=settings.sending,
+            ) as app[POST],
             refreshing(app[ADAPTERS], settings),
         ):
             yield

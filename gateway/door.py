@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from adapters.deadline import deadline
 from adapters.errors import SourceError
-from gateway.keys import ADAPTERS, REQUEST_ID, RETURN_CODE
+from gateway.keys import ADAPTERS, POST, REQUEST_ID, RETURN_CODE
 from gateway.parameters import Parameters, read
 from gateway.settings import Settings
 from resolvers.changes import to_the_end
@@ -73,7 +73,9 @@ async def _serve(settings: Settings, endpoint: Endpoint, request: web.Request) -
     if not _knows_the_secret(request, settings):
         way_out = f"Send the secret as the header {HEADER} or as the query parameter secret."
         return _answer(request, WRONG, _message(way_out), status=401)
-    context = Context(request.app[ADAPTERS], request[REQUEST_ID], settings.timeout, settings.region)
+    context = Context(
+        request.app[ADAPTERS], request.app[POST], request[REQUEST_ID], settings.timeout, settings.region
+    )
     try:
         said = await read(request)
         with deadline(settings.timeout):

@@ -7,8 +7,10 @@ from graphql import GraphQLError
 
 from adapters import Adapters
 from resolvers.context import Context
+from resolvers.sending.post import Post
 
 ADAPTERS = web.AppKey("adapters", Adapters)
+POST = web.AppKey("post", Post)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 CONTEXT = web.RequestKey("context", Context)

@@ -1,5 +1,6 @@
 """Settings: read once from the environment and .env, frozen, passed down."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,6 +22,8 @@ from adapters.storage.client import CONNECTIONS
 
 PREFIX = "SWITCHBOARD_"
 NESTED = "__"
+REPORTS = "/hyber/reports"
+"""The path behind which Hyber's reports arrive."""
 
 
 class LogFormat(StrEnum):
@@ -99,6 +102,22 @@ class Settings(BaseSettings):
         description="What the bot has to send, as the header `X-Switchboard-Secret` or as the query "
         "parameter `secret`. Left out, it is let in without.",
     )
+    public_url: str | None = Field(
+        None,
+        pattern="^https?://[^/?#]+(/[^?#]*)?$",
+        description="Where the vendors reach this gateway; left out, they are asked what became of it.",
+    )
+    reports_secret: SecretStr | None = Field(
+        None,
+        description="In the path of the address that Hyber sends its reports to: letters and digits, 16 or "
+        "more. Without it there is no such address.",
+    )
+    sending: bool = Field(True, description="`off`: this process sends nothing that waits; another one does.")
+    environment: str = Field(
+        "local",
+        pattern="^[a-z0-9]{1,12}$",
+        description="In our ids at the vendors, so that a copy of a database is not taken for the original.",
+    )
     log_format: LogFormat = Field(
         LogFormat.AUTO, description="`json`, `text`, or `auto`: text on a terminal, else JSON."
     )
@@ -125,6 +144,20 @@ class Settings(BaseSettings):
         if region.upper() in SUPPORTED_REGIONS:
             return region.upper()
         raise ValueError("must be the two letters of a country, such as EC")
+
+    @field_validator("reports_secret")
+    @classmethod
+    def _is_a_path(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is None or re.fullmatch("[A-Za-z0-9]{16,128}", secret.get_secret_value()):
+            return secret
+        raise ValueError("must be 16 to 128 letters and digits")
+
+    @property
+    def callback_url(self) -> str | None:
+        """Where Hyber sends its reports to."""
+        if not (self.public_url and self.reports_secret):
+            return None
+        return f"{self.public_url.rstrip('/')}{REPORTS}/{self.reports_secret.get_secret_value()}"
 
     @property
     def embedded(self) -> bool:

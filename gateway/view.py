@@ -20,7 +20,7 @@ from strawberry.types import ExecutionResult
 
 from gateway import explorer
 from gateway.graph import Graph
-from gateway.keys import ADAPTERS, CONTEXT, ERRORS, REQUEST_ID
+from gateway.keys import ADAPTERS, CONTEXT, ERRORS, POST, REQUEST_ID
 from resolvers.context import Context
 
 GRAPHQL = "application/graphql-response+json"
@@ -106,7 +106,9 @@ class View(GraphQLView[Context, None]):
     async def get_context(
         self, request: web.Request, response: web.Response | web.WebSocketResponse
     ) -> Context:
-        context = Context(request.app[ADAPTERS], request[REQUEST_ID], self._timeout, self._region)
+        context = Context(
+            request.app[ADAPTERS], request.app[POST], request[REQUEST_ID], self._timeout, self._region
+        )
         request[CONTEXT] = context
         return context
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import strawberry
 
 from adapters import Adapters
+from resolvers.sending.post import Post
 from resolvers.stale import Stale
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class Context:
     adapters: Adapters
+    post: Post
     request_id: str
     timeout: float
     """Seconds the operation may wait for its sources."""
@@ -36,11 +38,11 @@ class Context:
 
     def fresh(self) -> "Context":
         """For the next operation of a connection."""
-        return Context(self.adapters, self.request_id, self.timeout, self.region)
+        return Context(self.adapters, self.post, self.request_id, self.timeout, self.region)
 
     def event(self) -> "Context":
         """For the next event of a subscription, whose answers the subscription itself completes."""
-        return Context(self.adapters, self.request_id, self.timeout, self.region, self.stale)
+        return Context(self.adapters, self.post, self.request_id, self.timeout, self.region, self.stale)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

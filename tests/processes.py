@@ -68,15 +68,18 @@ async def run(folder: Path, *arguments: str, **settings: object) -> Ended:
     return await Served(process).result()
 
 
+QUIET = {"DIRECTORY_INTERVAL": 0, "SENDING": "off"}
+
+
 @asynccontextmanager
 async def serve(
     folder: Path, *arguments: str, until: str = "Ctrl-C stops.", **settings: object
 ) -> AsyncIterator[Served]:
     """`switchboard serve` on a free port, from its banner on; killed in the end if it still runs.
 
-    Unless told to, it refreshes nothing: what a sandbox is asked, the test asked.
+    Unless told to, it refreshes and sends nothing by itself: what a sandbox is asked, the test asked.
     """
-    command, env = arguments or ("serve", "--port", "0"), environment(**{"DIRECTORY_INTERVAL": 0} | settings)
+    command, env = arguments or ("serve", "--port", "0"), environment(**QUIET | settings)
     process = await asyncio.create_subprocess_exec(
         *SWITCHBOARD, *command, cwd=folder, env=env, stdout=PIPE, stderr=PIPE
     )

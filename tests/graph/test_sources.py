@@ -52,7 +52,7 @@ async def test_a_sandbox_and_a_source_that_is_off_say_so(settings: Settings) -> 
         await gateway.error("{ groups(source: POSTER) { id } }")
         answer = await gateway.data("{ sources { source configured sandbox state requests lastError } }")
 
-    _, mercately, poster, _ = answer["sources"]
+    _, mercately, poster, *_ = answer["sources"]
     assert (mercately["configured"], mercately["sandbox"]) == (False, True)
     assert poster == {
         "source": "POSTER",

@@ -1,0 +1,87 @@
+"""Pump: sees to it that every message of the ledger is looked at when it is due, by one of many processes."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import Context
+from time import time
+from typing import Any
+
+import structlog
+
+from adapters.errors import SourceError
+from adapters.hyber.report import read_reports
+from adapters.storage.messages import Id, Messages
+from resolvers.sending.courier import Courier
+
+TURN = 0.3
+"""Seconds from one look at the ledger to the next."""
+LONGEST_PAUSE = 10.0
+"""The same while the ledger does not answer."""
+WINDOW = 20
+"""So many messages are under way in a process at the same time."""
+REPORTS = 100
+
+log = structlog.get_logger("switchboard.pump")
+
+
+class Pump:
+    def __init__(self, ledger: Messages, courier: Courier) -> None:
+        self._ledger = ledger
+        self._courier = courier
+        self._going: dict[Id, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        pause = TURN
+        while True:
+            try:
+                await self.turn()
+                pause = TURN
+            except SourceError as error:  # without the database nothing is sent, and nothing twice
+                log.warning("the ledger does not answer", code=error.code)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            except Exception:
+                log.exception("unexpected")
+                pause = LONGEST_PAUSE
+            await asyncio.sleep(pause)
+
+    async def turn(self) -> None:
+        await self._apply_reports()
+        room = WINDOW - len(self._going)
+        if room > 0:
+            for message in await self._ledger.due(int(time() * 1000), WINDOW):
+                if room > 0 and message.id not in self._going:
+                    self._start(message.id, self._courier.ask(message))
+                    room -= 1
+
+    def send(self, id: Id) -> asyncio.Task[None]:
+        """At once, and to the end: whoever waits for it may leave."""
+        return self._going.get(id) or self._start(id, self._courier.send(id))
+
+    async def idle(self) -> None:
+        """Until nothing is under way."""
+        while self._going:
+            await asyncio.wait(self._going.values())
+
+    def _start(self, id: Id, errand: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        # In a context of its own: no request's deadline ends it.
+        task = asyncio.create_task(self._to_the_end(errand), context=Context())
+        self._going[id] = task
+        task.add_done_callback(lambda _: self._going.pop(id, None))
+        return task
+
+    async def _to_the_end(self, errand: Coroutine[Any, Any, None]) -> None:
+        try:
+            await errand
+        except SourceError as error:  # the database: the message is due again, and looked at again
+            log.warning("a message was left where it is", code=error.code)
+        except Exception:
+            log.exception("unexpected")
+
+    async def _apply_reports(self) -> None:
+        waiting = await self._ledger.waiting_reports(REPORTS)
+        for row in waiting:
+            for report in read_reports(row.body):
+                await self._courier.apply(report)
+        if waiting:
+            await self._ledger.done_with([row.id for row in waiting])
