@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 
 from adapters import open_adapters
 from adapters.lines import Lines
-from gateway import door, explorer, health
+from gateway import door, explorer, health, reports
 from gateway.errors import codes
 from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, CONTEXT, ERRORS, POST, REQUEST_ID, RETURN_CODE
@@ -57,6 +57,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
             web.route("*", "/graphql", view),
             *explorer.routes(),
             *door.routes(settings),
+            *reports.routes(settings),
         ]
     )
     return app

@@ -1,6 +1,7 @@
 """The gateway under test: the real application on a socket, its vendors the sandboxes."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pytest
 from aiohttp import ClientSession, web
 from pydantic import SecretStr
 
-from adapters import RESTS, Adapters, open_adapters
+from adapters import RESTS, open_adapters
 from adapters.chatfuel.sandbox import ChatfuelSandbox
 from adapters.demo import PEOPLE
 from adapters.hyber.sandbox import HyberSandbox
@@ -25,11 +26,12 @@ from adapters.sandbox import Sandbox
 from adapters.storage import demo
 from adapters.storage.client import Storage
 from gateway.graph import Graph
-from gateway.keys import ADAPTERS
+from gateway.keys import ADAPTERS, POST
 from gateway.refresher import connected
 from gateway.server import application_runner, migrate, prepare_database
 from gateway.settings import Settings, load
 from resolvers.mirror import Progress, mirror
+from resolvers.sending.post import Post
 from tests.services import Mariadb
 
 
@@ -45,6 +47,8 @@ class Gateway:
     lines: Lines
     storage: Storage
     """The application's own."""
+    post: Post
+    """The same."""
 
     async def ask(
         self, query: str, headers: dict[str, str] | None = None, **variables: Any
@@ -79,24 +83,33 @@ async def _nobody(_: Progress) -> None: ...
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, lines: Lines, graph: Graph | None = None
-) -> AsyncIterator[tuple[str, Adapters]]:
-    """The application as the server runs it, on a free port: its address and its sources."""
+    settings: Settings, lines: Lines, graph: Graph | None = None, listener: socket.socket | None = None
+) -> AsyncIterator[tuple[str, web.Application]]:
+    """The application as the server runs it, on a free port if it is given none, and its address."""
     await prepare_database(settings)
     runner = application_runner(settings, lines, graph)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.SockSite(runner, listener or free_port())
     await site.start()
     try:
         assert runner.app
-        yield site.name, runner.app[ADAPTERS]
+        yield site.name, runner.app
     finally:
         await runner.cleanup()
 
 
+def free_port() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
 @asynccontextmanager
 async def gateway_on(
-    settings: Settings, *, graph: Graph | None = None, lines: Lines | None = None, **patience: float
+    settings: Settings,
+    *,
+    graph: Graph | None = None,
+    lines: Lines | None = None,
+    listener: socket.socket | None = None,
+    **patience: float,
 ) -> AsyncIterator[Gateway]:
     """A gateway on sandboxes of its own; `lines` are those that lead elsewhere."""
     async with (
@@ -107,9 +120,18 @@ async def gateway_on(
         ClientSession() as session,
     ):
         everywhere = {**lines_to(mercately, poster, hyber, chatfuel, **patience), **(lines or {})}
-        async with serving(settings, everywhere, graph) as (url, adapters):
+        async with serving(settings, everywhere, graph, listener) as (url, app):
             yield Gateway(
-                url, session, mercately, poster, hyber, chatfuel, settings, everywhere, adapters.storage
+                url,
+                session,
+                mercately,
+                poster,
+                hyber,
+                chatfuel,
+                settings,
+                everywhere,
+                app[ADAPTERS].storage,
+                app[POST],
             )
 
 

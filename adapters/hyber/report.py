@@ -16,6 +16,8 @@ PLATFORM = "hyber"
 
 END_OF_CALENDAR = 253_402_300_799_999
 
+Code = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+
 
 class State(StrEnum):
     ACCEPTED = "accepted"
@@ -60,7 +62,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The most detailed of their numbers."""
 
 
-class Wire(msgspec.Struct, kw_only=True):
+class Wire(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Every name under which they say it, in answers and in what they push."""
 
     message_id: str | int | None = None
@@ -72,10 +74,10 @@ class Wire(msgspec.Struct, kw_only=True):
     delivered_via: str | None = None
     time: Annotated[float, msgspec.Meta(ge=0, le=END_OF_CALENDAR)] | None = None
     """In milliseconds."""
-    status: int | None = None
-    substatus: int | None = None
-    hyber_status: int | None = None
-    error_code: int | None = None
+    status: Code | None = None
+    substatus: Code | None = None
+    hyber_status: Code | None = None
+    error_code: Code | None = None
 
     def __post_init__(self) -> None:
         if not (self.message_id or self.extra_id):
@@ -115,12 +117,20 @@ _read_pushed = msgspec.json.Decoder(list[Wire] | Wire, strict=False).decode
 
 
 def read_reports(body: bytes) -> list[Report]:
+    return [wire.report for wire in read_pushed(body)]
+
+
+def read_pushed(body: bytes) -> list[Wire]:
     """What they push to our callback: one report, or several at once."""
     try:
         pushed = _read_pushed(body)
     except UNREADABLE as error:
         raise Malformed("hyber", "Hyber pushed a report that we cannot read.") from error
-    return [wire.report for wire in (pushed if isinstance(pushed, list) else [pushed])]
+    return pushed if isinstance(pushed, list) else [pushed]
+
+
+write_pushed = msgspec.json.Encoder().encode
+"""A single one, so that it can be read again."""
 
 
 def _text(value: str | int | None) -> str | None:

@@ -32,6 +32,8 @@ PATIENCE = 86_400_000
 """Milliseconds for which a vendor that does not answer is tried: then the step has failed."""
 
 _EXTERNAL_ID = re.compile(r"([a-z0-9]{1,12})-([0-9]{1,19})-([0-9]{1,19})-([0-9]{1,5})")
+_LARGEST = 2**63 - 1
+_CHANNELS = frozenset(Channel)
 _STATES = {
     report.State.SENT: State.SENT,
     report.State.DELIVERED: State.DELIVERED,
@@ -106,13 +108,22 @@ class Courier:
 
     async def apply(self, found: report.Report) -> None:
         """What Hyber says of a message of ours, whenever and however often."""
+        place = self._place(found)
+        message = place and (await self._ledger.messages([place[0]])).get(place[0])
+        if place and message:
+            await self._report(replace(message, attempt=place[1]), found)
+
+    def is_ours(self, found: report.Report) -> bool:
+        """By its id: whether there is such a message is another question."""
+        return self._place(found) is not None
+
+    def _place(self, found: report.Report) -> tuple[Id, int] | None:
+        """The message and which attempt to send it."""
         place = _EXTERNAL_ID.fullmatch(found.extra_id or "")
         if not place or place[1] != self._environment:
-            return
+            return None
         id = Id(int(place[2]), int(place[3]))
-        message = (await self._ledger.messages([id])).get(id)
-        if message:
-            await self._report(replace(message, attempt=int(place[4])), found)
+        return (id, int(place[4])) if max(id) <= _LARGEST else None
 
     @property
     def _settle(self) -> int:
@@ -212,7 +223,8 @@ class Courier:
         state = _STATES.get(found.state)
         if state is None:  # accepted, which we know
             return
-        event = Event(state=state, channel=found.channel, reason=found.vendor_code, at=found.at or _moment())
+        channel = found.channel if found.channel in _CHANNELS else None
+        event = Event(state=state, channel=channel, reason=found.vendor_code, at=found.at or _moment())
         if state in (State.FAILED, State.EXPIRED):
             failure = Failure("SOURCE_REJECTED", "Hyber did not deliver the message.", found.vendor_code)
             await self._step_is_over(message, event, failure)

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from adapters import Adapters
+from adapters.hyber.report import Wire, read_pushed, write_pushed
+from adapters.storage.messages import Report
 from resolvers.sending.courier import Courier
 from resolvers.sending.news import News
 from resolvers.sending.pump import Pump
@@ -13,8 +15,18 @@ from resolvers.sending.pump import Pump
 class Post:
     def __init__(self, adapters: Adapters, *, environment: str, callback_url: str | None) -> None:
         self.news = News()
-        courier = Courier(adapters, environment=environment, callback_url=callback_url, told=self.news.tell)
-        self.pump = Pump(adapters.storage.messages, courier)
+        self._ledger = adapters.storage.messages
+        self._courier = Courier(
+            adapters, environment=environment, callback_url=callback_url, told=self.news.tell
+        )
+        self.pump = Pump(self._ledger, self._courier)
+
+    async def receive(self, pushed: bytes) -> None:
+        """Keeps what Hyber says of messages of ours until a pump applies it, here or in another process."""
+        ours = [_kept(wire) for wire in read_pushed(pushed) if self._courier.is_ours(wire.report)]
+        if ours:
+            await self._ledger.receive(ours)
+            self.pump.wake()
 
 
 @asynccontextmanager
@@ -31,3 +43,14 @@ async def open_post(
             loop.cancel()
             await asyncio.wait([loop], timeout=0.1)
         await post.pump.idle()
+
+
+def _kept(wire: Wire) -> Report:
+    report = wire.report
+    return Report(
+        source="hyber",
+        external_id=report.extra_id or "",
+        status=report.vendor_code or report.state,
+        at=int(wire.time or 0),
+        body=write_pushed(wire),
+    )

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from contextvars import Context
 from time import time
 from typing import Any
 
 import structlog
 
-from adapters.errors import SourceError
+from adapters.errors import SourceError, Unavailable
 from adapters.hyber.report import read_reports
-from adapters.storage.messages import Id, Messages
+from adapters.storage.messages import Id, Messages, WaitingReport
 from resolvers.sending.courier import Courier
 
 TURN = 0.3
@@ -29,11 +30,17 @@ class Pump:
         self._ledger = ledger
         self._courier = courier
         self._going: dict[Id, asyncio.Task[None]] = {}
+        self._awake = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is something to look at before the next turn."""
+        self._awake.set()
 
     async def run(self) -> None:
         """Until it is cancelled."""
         pause = TURN
         while True:
+            self._awake.clear()
             try:
                 await self.turn()
                 pause = TURN
@@ -43,7 +50,9 @@ class Pump:
             except Exception:
                 log.exception("unexpected")
                 pause = LONGEST_PAUSE
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._awake.wait()
 
     async def turn(self) -> None:
         await self._apply_reports()
@@ -81,7 +90,17 @@ class Pump:
     async def _apply_reports(self) -> None:
         waiting = await self._ledger.waiting_reports(REPORTS)
         for row in waiting:
-            for report in read_reports(row.body):
-                await self._courier.apply(report)
+            await self._apply(row)
         if waiting:
             await self._ledger.done_with([row.id for row in waiting])
+        if len(waiting) == REPORTS:  # there may be more
+            self.wake()
+
+    async def _apply(self, row: WaitingReport) -> None:
+        try:
+            for report in read_reports(row.body):
+                await self._courier.apply(report)
+        except Unavailable:  # the database: it waits for the next turn
+            raise
+        except Exception:  # tried again it would fail again, and no report behind it would get its turn
+            log.exception("a report could not be applied", report=row.id)
