@@ -48,7 +48,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
 
     app = web.Application(middlewares=[account], client_max_size=settings.body_limit)
     app.cleanup_ctx.append(resources)
-    app.on_shutdown.append(view.close_sockets)
+    app.on_shutdown.append(view.close_streams)
     app.add_routes(
         [
             web.get("/", _to_the_explorer),

@@ -16,6 +16,8 @@ from graphql import (
     GraphQLError,
     GraphQLSyntaxError,
     OperationDefinitionNode,
+    OperationType,
+    get_operation_ast,
     parse,
     specified_rules,
 )
@@ -87,12 +89,23 @@ class Graph(strawberry.Schema):
         document = parse(query)
         return Prepared(document, validate_document(self._schema, document, tuple(specified_rules)))
 
+    def subscribes(self, query: str | None, operation_name: str | None) -> bool:
+        """Whether what is to be run is a subscription."""
+        if query is None or "subscription" not in query:  # most are spared the parsing
+            return False
+        try:
+            document = self._prepared(query).document
+        except GraphQLSyntaxError:
+            return False
+        operation = get_operation_ast(document, operation_name)
+        return operation is not None and operation.operation is OperationType.SUBSCRIPTION
+
     async def execute(self, query: str | None, *args: Any, **kwargs: Any) -> ExecutionResult:
         result = await super().execute(query, *args, **kwargs)
         return _fit_to_be_seen(result, kwargs["context_value"])
 
     async def stream(self, query: str | None, *args: Any, **kwargs: Any) -> StreamResult:
-        """On a socket, whose own context all its operations would share."""
+        """On a connection that stays, and whose own context all its operations would share."""
         kwargs["context_value"] = context = kwargs["context_value"].fresh()
         return _told(await super().stream(query, *args, **kwargs), context)
 
@@ -116,7 +129,7 @@ def build_graph() -> Graph:
 
 
 async def _told(results: StreamResult, context: Context) -> AsyncGenerator[Any, None]:
-    """The results of one operation on a socket, and its line in the log when it is over."""
+    """The results of one operation, and its line in the log when it is over."""
     started, seen = perf_counter(), set[str]()
     try:
         async with aclosing(results):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, TypeGuard, cast
@@ -14,8 +15,9 @@ from strawberry.aiohttp.views import AiohttpWebSocketAdapter, GraphQLView
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.http.exceptions import NonJsonMessageReceived, WebSocketDisconnected
 from strawberry.http.parse_content_type import parse_content_type
+from strawberry.http.streaming import AsyncTextStream, HTTPStreamTransport, SSETransport
 from strawberry.schema.exceptions import InvalidOperationTypeError
-from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult
 
 from gateway import explorer
@@ -25,11 +27,14 @@ from resolvers.context import Context
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
+EVENTS = "text/event-stream"
 
 SLOWEST_BODY = 15.0
 """Seconds until a body must have arrived."""
 LARGEST_MESSAGE = 256 * 1024
 """Bytes of one message on a WebSocket."""
+KEEP_ALIVE = 12.0
+"""Seconds after which a stream of events says that it is alive."""
 
 Answer = GraphQLHTTPResponse | list[GraphQLHTTPResponse]
 
@@ -48,20 +53,30 @@ class _Socket(AiohttpWebSocketAdapter):
             raise WebSocketDisconnected from error
 
 
+class _Events(SSETransport):
+    def __init__(self) -> None:
+        super().__init__(KEEP_ALIVE)
+
+
 class View(GraphQLView[Context, None]):
     websocket_adapter_class = _Socket
+    stream_transport_classes_by_protocol: Mapping[str, type[HTTPStreamTransport]] = {
+        GRAPHQL_SSE_PROTOCOL: _Events
+    }
 
     def __init__(self, graph: Graph, timeout: float, region: str) -> None:
         super().__init__(
             graph,
             graphql_ide=None,
-            subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
+            subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_SSE_PROTOCOL],
             connection_init_wait_timeout=timedelta(seconds=5),
             max_subscriptions_per_connection=20,
         )
+        self._graph = graph
         self._timeout = timeout
         self._region = region
         self._sockets: WeakSet[web.WebSocketResponse] = WeakSet()
+        self._streams: set[asyncio.Timeout] = set()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         if explorer.asked_for(request):
@@ -74,8 +89,10 @@ class View(GraphQLView[Context, None]):
         except web.HTTPRequestEntityTooLarge as error:
             return _refusal(413, f"The request is too large: {error.text}.")
 
-    async def close_sockets(self, _: web.Application) -> None:
+    async def close_streams(self, _: web.Application) -> None:
         """All at once: a peer that does not answer must not keep the others waiting."""
+        for stream in self._streams:  # without `complete`, so that their clients come again
+            stream.reschedule(0)
         why = b"Switchboard is stopping"
         sockets = set(self._sockets)
         await asyncio.gather(*(one.close(code=WSCloseCode.GOING_AWAY, message=why) for one in sockets))
@@ -118,11 +135,16 @@ class View(GraphQLView[Context, None]):
             raise HTTPException(400, "Send one operation a request: batches are not accepted.")
         if not isinstance(data, dict):
             raise HTTPException(400, "Send a JSON object with the operation in its field query.")
+        query, name = _optional(data, "query", str), _optional(data, "operationName", str)
+        goes_on = self._graph.subscribes(query, name)
+        if goes_on and _accepted(cast("Any", request).request) != EVENTS:
+            raise HTTPException(400, f"Subscribe over WebSocket, or with {EVENTS} as Accept.")
         return GraphQLRequestData(
-            query=_optional(data, "query", str),
+            query=query,
             variables=_optional(data, "variables", dict),
-            operation_name=_optional(data, "operationName", str),
+            operation_name=name,
             extensions=_optional(data, "extensions", dict),
+            protocol="sse" if goes_on else "http",
         )
 
     def _query(self, request: AsyncHTTPRequestAdapter) -> dict[str, Any]:
@@ -144,8 +166,9 @@ class View(GraphQLView[Context, None]):
     # -- what goes out
 
     async def get_sub_response(self, request: web.Request) -> web.Response:
-        accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
-        return web.Response(content_type=_negotiated(accept), headers={"Vary": "Accept"})
+        kind = _accepted(request)
+        headers = {"Vary": "Accept", **(_Events.headers if kind == EVENTS else {"Content-Type": kind})}
+        return web.Response(headers=headers)
 
     async def process_result(self, request: web.Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         answer: GraphQLHTTPResponse = {}
@@ -162,8 +185,36 @@ class View(GraphQLView[Context, None]):
     def create_response(self, response_data: Answer, sub_response: web.Response) -> web.Response:
         if "data" not in response_data and sub_response.content_type == GRAPHQL:
             sub_response.set_status(400)
-        sub_response.body = orjson.dumps(response_data)
+        if sub_response.content_type == EVENTS:
+            events, answer = _Events(), self.encode_json_string(response_data)
+            sub_response.body = (events.encode_event("next", answer) + events.encode_complete()).encode()
+        else:
+            sub_response.body = self.encode_json(response_data)
         return sub_response
+
+    async def create_streaming_response(
+        self,
+        request: web.Request,
+        stream: AsyncTextStream,
+        sub_response: web.Response,
+        headers: Mapping[str, str],
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers=sub_response.headers)
+        response.headers.update({"X-Request-Id": request[REQUEST_ID], "X-Content-Type-Options": "nosniff"})
+        await response.prepare(request)
+        with suppress(TimeoutError, ConnectionResetError):  # we are stopping, or the client has left
+            async with asyncio.timeout(None) as until_we_stop, aclosing(stream()) as events:
+                self._streams.add(until_we_stop)
+                try:
+                    async for event in events:
+                        await response.write(event.encode())
+                finally:
+                    self._streams.discard(until_we_stop)
+            await response.write_eof()
+        return response
+
+    def encode_json(self, data: object) -> bytes:
+        return orjson.dumps(data)
 
 
 @lru_cache(64)
@@ -172,16 +223,20 @@ def _is_json_in_utf8(content_type: str) -> bool:
     return kind == JSON and parameters.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
+def _accepted(request: web.Request) -> str:
+    return _negotiated(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+
+
 @lru_cache(64)
 def _negotiated(accept: str) -> str:
     """The media type of the answer: the first one of ours that the client names."""
     kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
     for kind in kinds:
-        if kind in (GRAPHQL, JSON):
+        if kind in (GRAPHQL, JSON, EVENTS):
             return kind
     if not accept or {"*/*", "application/*"} & set(kinds):
         return GRAPHQL
-    raise HTTPException(406, f"This endpoint answers in {GRAPHQL} or {JSON}.")
+    raise HTTPException(406, f"This endpoint answers in {GRAPHQL}, {JSON} or {EVENTS}.")
 
 
 def _optional(data: Mapping[str, Any], name: str, kind: type) -> Any:

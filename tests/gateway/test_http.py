@@ -42,7 +42,9 @@ async def test_a_client_that_accepts_neither_type_is_told_so(gateway: Gateway) -
     status, _, answer = await post(gateway, '{"query": "{ __typename }"}', Accept="text/css")
 
     assert status == 406
-    assert answer["errors"][0]["message"] == f"This endpoint answers in {GRAPHQL} or {JSON}."
+    assert (
+        answer["errors"][0]["message"] == f"This endpoint answers in {GRAPHQL}, {JSON} or text/event-stream."
+    )
 
 
 @pytest.mark.parametrize(
