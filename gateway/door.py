@@ -15,7 +15,7 @@ from gateway.parameters import Parameters, read
 from gateway.settings import Settings
 from resolvers.changes import to_the_end
 from resolvers.context import Context
-from resolvers.profiles import checked_messenger_id, save
+from resolvers.profiles import save
 from schema.customers import Gender, SaveCustomerInput
 from schema.errors import NotFound, Refusal
 
@@ -59,7 +59,7 @@ async def save_customer(context: Context, said: Parameters) -> Answer:
 
 
 async def balance(context: Context, said: Parameters) -> Answer:
-    messenger_id = checked_messenger_id(said, said.get("messenger_id") or "")
+    messenger_id = said.messenger_id("messengerId", said.get("messenger_id") or "")
     said.refuse()
     found = await context.loaders.balance.load(messenger_id)
     if found is None:

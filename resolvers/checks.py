@@ -13,6 +13,7 @@ from schema.errors import BadInput
 T = TypeVar("T")
 
 LONGEST_PHONE = 40
+_MESSENGER_ID = re.compile("[A-Za-z0-9]{1,64}")
 _LINES = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
 
 
@@ -96,6 +97,12 @@ class Checks:
         if phone is None:
             self.wrong(name, "This is no phone number: write it as +593999999999.")
         return phone
+
+    def messenger_id(self, name: str, value: str) -> str:
+        id = self.text(name, value, 64, required=True) or ""
+        if id and not _MESSENGER_ID.fullmatch(id):
+            self.wrong(name, "Letters and digits only.")
+        return id
 
     def texts(self, name: str, values: Iterable[str] | None, longest: int, most: int) -> dict[str, str]:
         """Each once, by its place among the arguments."""

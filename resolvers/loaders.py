@@ -14,6 +14,8 @@ from adapters.mercately.client import Conversation as Row
 from adapters.rest import Mode
 from adapters.storage.directory import Filter
 from adapters.storage.identity import Key
+from adapters.storage.messages import Id
+from adapters.storage.messages import Message as Sent
 from resolvers.agents import load_agents, load_all_agents
 from resolvers.balances import load_balances, page_of_entries
 from resolvers.conversations import (
@@ -32,6 +34,7 @@ from resolvers.groups import (
     load_own_groups,
     load_own_groups_of,
 )
+from resolvers.messages import load_histories, load_messages, page_of_messages
 from resolvers.people import By
 from resolvers.stale import Stale
 from resolvers.templates import load_all_templates, load_templates
@@ -40,7 +43,9 @@ from schema.agents import Agent
 from schema.balances import Balance, BalanceEntryConnection
 from schema.conversations import Conversation, ConversationChannel, ConversationConnection
 from schema.customers import Customer, CustomerConnection, CustomerFilter
+from schema.errors import BadInput
 from schema.groups import Group
+from schema.messages import Message, MessageConnection, MessageEvent
 from schema.sources import Source
 from schema.templates import Template
 
@@ -149,6 +154,33 @@ class Loaders:
         rows = chain.from_iterable(await self._rows_of.load_many(row_ids))
         assigned = [(order(row), row.agent_id) for row in rows if row.agent_id]
         return await self.agent.load(min(assigned)[1]) if assigned else None
+
+    # Messages
+
+    @cached_property
+    def message(self) -> DataLoader[Id, Message | None]:
+        return DataLoader(partial(load_messages, self._adapters.storage.messages))
+
+    @cached_property
+    def history(self) -> DataLoader[Sent, list[MessageEvent]]:
+        load = partial(load_histories, self._adapters.storage.messages)
+        return DataLoader(load, cache_key_fn=attrgetter("id"))
+
+    async def messages_to(
+        self, phones: Sequence[str], messenger_ids: Sequence[str], *, first: int, after: str | None
+    ) -> MessageConnection:
+        return await page_of_messages(
+            self._adapters.storage.messages, phones, messenger_ids, first=first, after=after
+        )
+
+    async def customer_at(self, *, phone: str | None, messenger_id: str | None) -> Customer | None:
+        found = await self.customer.load(By("everyprint", messenger_id)) if messenger_id else None
+        if found or not phone:
+            return found
+        try:
+            return await self.customer.load(By("phone", phone))
+        except BadInput:  # several people have it
+            return None
 
     # Templates
 

@@ -57,6 +57,8 @@ def to_customer(
         member_keys=tuple(map(str, keys)),
         group_keys=tuple(f"{entry.source}:{entry.group_key}" for entry in entries if entry.group_key),
         row_ids=tuple(entry.row_number for entry in entries if entry.row_number),
+        phones=tuple(dict.fromkeys(entry.phone for entry in entries if entry.phone)),
+        messenger_ids=tuple(entry.key for entry in entries if entry.source == "everyprint"),
         gap=gap,
         **said,
     )
@@ -72,6 +74,8 @@ def to_customer_as_told(row: mercately.Conversation, region: str) -> Customer:
         member_keys=(),
         group_keys=(),
         row_ids=(row.customer_row_id,) if row.customer_row_id else (),
+        phones=(phone,) if phone else (),
+        messenger_ids=(),
         first_name=row.first_name,
         last_name=row.last_name,
         email=row.email,

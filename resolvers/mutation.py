@@ -7,10 +7,14 @@ from resolvers.changes import Change
 from resolvers.groupings import create_group, remove_group, update_group
 from resolvers.links import link_customers, unlink_customer
 from resolvers.members import add_to_group, remove_from_group
+from resolvers.messages import cancel_message
+from resolvers.outbox import send_message
 from resolvers.profiles import create_customer, save_customer, update_customer
+from resolvers.suppressions import suppress, unsuppress
 from schema.balances import Balance
 from schema.customers import Customer
 from schema.groups import Group, RemovedGroup
+from schema.messages import Message, Suppression
 
 
 @strawberry.type
@@ -63,4 +67,25 @@ class Mutation:
         resolver=remove_from_group,
         extensions=[Change()],
         description="Out of a group kept here; a client of Poster is added to another one instead.",
+    )
+    send_message: Message = strawberry.mutation(
+        resolver=send_message,
+        extensions=[Change()],
+        description="To one person, channel by channel until one delivers. It is kept before it is sent: the "
+        "answer comes within a second, and what it does not tell yet the status tells later.",
+    )
+    cancel_message: Message = strawberry.mutation(
+        resolver=cancel_message,
+        extensions=[Change()],
+        description="Stops what has not gone out; CONFLICT for what has, or is over.",
+    )
+    suppress: Suppression = strawberry.mutation(
+        resolver=suppress,
+        extensions=[Change()],
+        description="Never send to this address (on this channel, or on any) until it is taken back.",
+    )
+    unsuppress: bool = strawberry.mutation(
+        resolver=unsuppress,
+        extensions=[Change()],
+        description="False where there was nothing to take back; one channel is one thing, any is another.",
     )

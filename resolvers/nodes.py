@@ -10,6 +10,7 @@ from resolvers.conversations import find_conversation
 from resolvers.customers import find_customer_by_id
 from resolvers.groups import find_group
 from resolvers.ids import NotOurs, split_id
+from resolvers.messages import find_message
 from resolvers.templates import find_template
 from schema.context import Info
 from schema.errors import BadInput
@@ -22,6 +23,7 @@ FINDERS: Mapping[str, Callable[[Info, strawberry.ID], Awaitable[Node | None]]] =
     "Conversation": find_conversation,
     "Customer": find_customer_by_id,
     "Group": find_group,
+    "Message": find_message,
     "Template": find_template,
 }
 

@@ -1,6 +1,5 @@
 """Profiles: what is written of a customer, in one source or in every one that knows them."""
 
-import re
 from collections.abc import Awaitable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -39,7 +38,6 @@ LONGEST_TEXT, LONGEST_NOTES, LONGEST_TAG = 255, 5_000, 255
 """Of the vendors, who say nothing of it: what they certainly keep."""
 MOST_TAGS = 50
 
-_MESSENGER_ID = re.compile("[A-Za-z0-9]{1,64}")
 _GENDERS = {Gender.MALE: everyprint.Gender.MALE, Gender.FEMALE: everyprint.Gender.FEMALE}
 _SEXES = {Gender.MALE: 1, Gender.FEMALE: 2}
 
@@ -92,7 +90,7 @@ async def save(
 ) -> everyprint.Customer:
     """Who is saved again keeps what is not said this time; `checks` may know of something wrong already."""
     checks = checks or Checks()
-    messenger_id = checked_messenger_id(checks, input.messenger_id)
+    messenger_id = checks.messenger_id("messengerId", input.messenger_id)
     last_name = checks.text("lastName", input.last_name, LONGEST_NAME, required=True) or ""
     said = {
         "first_name": checks.text("firstName", input.first_name, LONGEST_NAME),
@@ -105,13 +103,6 @@ async def save(
     )
 
 
-def checked_messenger_id(checks: Checks, value: str) -> str:
-    messenger_id = checks.text("messengerId", value, 64, required=True) or ""
-    if messenger_id and not _MESSENGER_ID.fullmatch(messenger_id):
-        checks.wrong("messengerId", "Letters and digits only.")
-    return messenger_id
-
-
 async def create_customer(info: Info, input: CreateCustomerInput) -> Customer:
     checks = Checks()
     profile = _profile(checks, input, info.context.region)
@@ -119,7 +110,7 @@ async def create_customer(info: Info, input: CreateCustomerInput) -> Customer:
     if not (profile.get("email") or profile.get("phone")):
         checks.wrong("email", "Mercately needs an e-mail or a phone.")
     checks.refuse()
-    await _refuse_unknown(info.context, checks, profile, tags)
+    await refuse_unknown(info.context, checks, profile, tags)
     await _refuse_taken(info.context, profile)
     adapters = info.context.adapters
     try:
@@ -144,7 +135,7 @@ async def update_customer(info: Info, id: strawberry.ID, input: UpdateCustomerIn
     person = await person_of(context, id, "id")
     _refuse_unkept(checks, person, profile, tags)
     checks.refuse()
-    await _refuse_unknown(context, checks, profile, {path: name for path, (name, _) in tags.items()})
+    await refuse_unknown(context, checks, profile, {path: name for path, (name, _) in tags.items()})
     if person.in_("mercately"):
         await _refuse_taken(context, profile, person.keys)
     try:
@@ -226,7 +217,7 @@ def _refuse_unkept(checks: Checks, person: Person, profile: Mapping[str, Any], t
             )
 
 
-async def _refuse_unknown(
+async def refuse_unknown(
     context: Context, checks: Checks, profile: Mapping[str, Any], tags: Mapping[str, str]
 ) -> None:
     """The agents and tags that Mercately does not know: it would ignore them without a word."""

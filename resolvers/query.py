@@ -6,6 +6,7 @@ from resolvers.agents import find_agent, list_agents
 from resolvers.conversations import list_conversations
 from resolvers.customers import find_customer, list_customers
 from resolvers.groups import find_group, list_groups
+from resolvers.messages import find_message
 from resolvers.nodes import find_node, find_nodes
 from resolvers.sources import list_sources
 from resolvers.templates import find_template, list_templates
@@ -13,6 +14,7 @@ from schema.agents import Agent
 from schema.conversations import ConversationConnection
 from schema.customers import Customer, CustomerConnection
 from schema.groups import Group
+from schema.messages import Message
 from schema.node import Node
 from schema.sources import SourceStatus
 from schema.templates import Template
@@ -49,6 +51,7 @@ class Query:
         resolver=list_templates, description="The WhatsApp templates, all of them or those of one status."
     )
     template: Template | None = strawberry.field(resolver=find_template)
+    message: Message | None = strawberry.field(resolver=find_message)
     sources: list[SourceStatus] = strawberry.field(
         resolver=list_sources,
         description="How every source of this version is doing. Asks none of them, and never fails.",

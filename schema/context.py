@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the nouns import this file for their relations
     from schema.conversations import Conversation, ConversationChannel, ConversationConnection
     from schema.customers import Customer, CustomerConnection, CustomerFilter
     from schema.groups import Group
+    from schema.messages import Message, MessageConnection, MessageEvent
     from schema.sources import Source
     from schema.templates import Template
 
@@ -73,6 +74,18 @@ class Loaders(Protocol):
 
     @property
     def group(self) -> DataLoader[Any, Group | None]: ...
+
+    @property
+    def message(self) -> DataLoader[Any, Message | None]: ...
+
+    @property
+    def history(self) -> DataLoader[Any, list[MessageEvent]]: ...
+
+    async def messages_to(
+        self, phones: Sequence[str], messenger_ids: Sequence[str], *, first: int, after: str | None
+    ) -> MessageConnection: ...
+
+    async def customer_at(self, *, phone: str | None, messenger_id: str | None) -> Customer | None: ...
 
     @property
     def templates(self) -> DataLoader[None, dict[str, Template]]: ...

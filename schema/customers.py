@@ -11,6 +11,7 @@ from schema.connections import Connection
 from schema.context import Info
 from schema.conversations import ConversationChannel, ConversationConnection
 from schema.groups import Group
+from schema.messages import MessageConnection
 from schema.node import Node
 from schema.scalars import PhoneNumber
 from schema.sources import Source
@@ -71,6 +72,9 @@ class Customer(Node):
     group_keys: strawberry.Private[tuple[str, ...]]
     row_ids: strawberry.Private[tuple[int, ...]]
     """By which conversations know the person."""
+    phones: strawberry.Private[tuple[str, ...]]
+    messenger_ids: strawberry.Private[tuple[str, ...]]
+    """By either of them messages were sent to the person."""
     gap: strawberry.Private[Exception | None] = None
     """Why it is not known who the person is elsewhere."""
 
@@ -125,6 +129,14 @@ class Customer(Node):
     ) -> ConversationConnection | None:
         return await info.context.loaders.conversations_of(
             self.row_ids, channel=channel or None, first=20 if first is None else first, after=after or None
+        )
+
+    @strawberry.field(description="What this gateway sent to the person, newest first.")
+    async def messages(
+        self, info: Info, first: int | None = 20, after: str | None = strawberry.UNSET
+    ) -> MessageConnection:
+        return await info.context.loaders.messages_to(
+            self.phones, self.messenger_ids, first=20 if first is None else first, after=after or None
         )
 
 

@@ -272,4 +272,4 @@ def _url(name: str, url: str | None, kind: re.Pattern[str] = WEB) -> Problems:
 
 def _degrees(name: str, text: str | None, most: int) -> Problems:
     if text is not None and not (DEGREES.fullmatch(text) and abs(float(text)) <= most):
-        yield name, f"A number between -{most} and {most}, as text."
+        yield name, f"A number between -{most} and {most}."

@@ -167,12 +167,9 @@ class Messages(Questions):
     @writes
     async def add(self, connection: AsyncConnection, new: NewMessage) -> tuple[Message, bool]:
         """The message, and whether it is new: a key that comes again gets what it got first."""
-        if new.idempotency_key is not None:
-            same = _MESSAGES.where(col(DeliveryRow.idempotency_key) == new.idempotency_key)
-            if first := (await connection.execute(same)).one_or_none():
-                if first.input_hash != new.input_hash:
-                    raise KeyReused
-                return _plain(first), False
+        key = new.idempotency_key
+        if key is not None and (first := await _first(connection, key, new.input_hash)):
+            return first, False
         id = Id(ALONE, _new_seq())
         state, moment = new.events[-1].state, now()
         given = {name: getattr(new, name) for name in new.__struct_fields__ if name != "events"}
@@ -189,6 +186,13 @@ class Messages(Questions):
         await connection.execute(insert(DeliveryRow).values(row))
         await _tell(connection, id, *new.events)
         return await _message(connection, id), True
+
+    @reads
+    async def first(
+        self, connection: AsyncConnection, idempotency_key: str, input_hash: str
+    ) -> Message | None:
+        """What the key got, should it have come before."""
+        return await _first(connection, idempotency_key, input_hash)
 
     @reads
     async def messages(self, connection: AsyncConnection, ids: Collection[Id]) -> dict[Id, Message]:
@@ -423,6 +427,15 @@ async def _changed(connection: AsyncConnection, change: Any) -> bool:
 async def _message(connection: AsyncConnection, id: Id) -> Message:
     this = col(DeliveryRow.broadcast_id) == id.broadcast, col(DeliveryRow.seq) == id.seq
     return _plain((await connection.execute(_MESSAGES.where(*this))).one())
+
+
+async def _first(connection: AsyncConnection, key: str, input_hash: str | None) -> Message | None:
+    row = (await connection.execute(_MESSAGES.where(col(DeliveryRow.idempotency_key) == key))).one_or_none()
+    if row is None:
+        return None
+    if row.input_hash != input_hash:
+        raise KeyReused
+    return _plain(row)
 
 
 async def _tell(connection: AsyncConnection, id: Id, *events: Event) -> None:

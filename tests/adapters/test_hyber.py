@@ -357,15 +357,15 @@ WRONG: dict[str, tuple[Message, dict[str, str]]] = {
     "off the map": (
         to("+1234567", replace(SESSION, latitude="90.1", longitude="-180.000001")),
         {
-            "whatsapp.latitude": "A number between -90 and 90, as text.",
-            "whatsapp.longitude": "A number between -180 and 180, as text.",
+            "whatsapp.latitude": "A number between -90 and 90.",
+            "whatsapp.longitude": "A number between -180 and 180.",
         },
     ),
     "no number": (
         to("+1234567", replace(SESSION, latitude="nan", longitude="1e1")),
         {
-            "whatsapp.latitude": "A number between -90 and 90, as text.",
-            "whatsapp.longitude": "A number between -180 and 180, as text.",
+            "whatsapp.latitude": "A number between -90 and 90.",
+            "whatsapp.longitude": "A number between -180 and 180.",
         },
     ),
     "half a place": (

@@ -1,0 +1,242 @@
+"""Outbox: how what somebody asks to be sent becomes a message of the ledger, and goes out."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from time import time
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import structs
+from strawberry import UNSET
+
+from adapters.hyber.message import LONGEST_DIVISION_CODE, LONGEST_TAG
+from adapters.storage.messages import Event, KeyReused, NewMessage, State
+from resolvers import profiles
+from resolvers.checks import Checks
+from resolvers.content import Wanted, checked_content, refuse_template, text_of
+from resolvers.context import Context, Info
+from resolvers.ids import number_of
+from resolvers.messages import as_it_is_now, to_message
+from resolvers.people import By
+from resolvers.recipients import ADDRESSES, Recipient, checked_recipient, recipient_of
+from resolvers.sending.body import Body, Channel, Content, write_body
+from resolvers.sending.cascade import steps_of, unreachable
+from schema.customers import AddressInput
+from schema.errors import Conflict
+from schema.messages import CustomerDetailsInput, Message, SendMessageInput, TagInput
+
+INLINE = 0.7
+"""Seconds that the answer waits for the vendor; the sending goes on without it."""
+FARTHEST = timedelta(days=366)
+LONGEST_KEY = 255
+
+NO_TEMPLATE = "This goes with a WhatsApp template, and there is none."
+
+
+class Draft(NamedTuple):
+    """What is asked for, and nothing wrong with it as far as we know ourselves."""
+
+    by: By
+    wanted: Wanted
+    send_at: datetime | None
+    """None is now."""
+    tag: str | None
+    division_code: str | None
+    key: str | None
+    hash: str
+
+
+async def send_message(info: Info, input: SendMessageInput) -> Message:
+    context, ledger = info.context, info.context.adapters.storage.messages
+    draft = _draft(context, input)
+    with _one_use_of_the_key():
+        if draft.key and _asks_others(draft) and (first := await ledger.first(draft.key, draft.hash)):
+            return to_message(first)  # though who was asked then may be down now
+        text = await _text(context, draft.wanted)
+        recipient = await recipient_of(
+            context, input.to, draft.by, on_whatsapp=Channel.WHATSAPP in draft.wanted.channels
+        )
+        kept, is_new = await ledger.add(_new_message(draft, recipient, text))
+    if not is_new or draft.send_at or kept.state is not State.PENDING:
+        return to_message(kept)
+    await asyncio.wait([context.post.pump.send(kept.id)], timeout=INLINE)
+    return await as_it_is_now(context, kept.id)
+
+
+@contextmanager
+def _one_use_of_the_key() -> Iterator[None]:
+    try:
+        yield
+    except KeyReused:
+        raise Conflict({"input.idempotencyKey": "This key was used for something else."}) from None
+
+
+# What is wrong with it
+
+
+def _draft(context: Context, input: SendMessageInput) -> Draft:
+    checks = Checks()
+    alpha_name = context.adapters.hyber.alpha_name
+    wanted = checked_content(checks, input.content, input.channels, alpha_name)
+    draft = Draft(
+        by=checked_recipient(checks, input.to, context.region),
+        wanted=wanted._replace(content=_with_updates(checks, input, wanted.content)),
+        send_at=_send_at(checks, input.send_at),
+        tag=checks.text("tag", input.tag, LONGEST_TAG) or None,
+        division_code=checks.text("divisionCode", input.division_code, LONGEST_DIVISION_CODE) or None,
+        key=_key(checks, input.idempotency_key),
+        hash=_hash(input),
+    )
+    checks.refuse()
+    return draft
+
+
+def _key(checks: Checks, key: str | None) -> str | None:
+    given = UNSET if key is None else key
+    return checks.text("idempotencyKey", given, LONGEST_KEY, required=True, as_sent=True) or None
+
+
+def _hash(input: SendMessageInput) -> str:
+    """Of all that is said but the key; what is null is as if it were left out."""
+    said = msgspec.to_builtins(replace(input, idempotency_key=None), enc_hook=_nothing)
+    return sha256(msgspec.json.encode(_without_nothing(said), order="sorted")).hexdigest()
+
+
+def _nothing(_: Any) -> None:
+    """For UNSET."""
+
+
+def _without_nothing(said: Any) -> Any:
+    if isinstance(said, list):
+        return [_without_nothing(each) for each in said]
+    if isinstance(said, dict):
+        return {name: _without_nothing(value) for name, value in said.items() if value is not None}
+    return said
+
+
+def _send_at(checks: Checks, moment: datetime | None) -> datetime | None:
+    if not moment:
+        return None
+    if moment.tzinfo is None:
+        checks.wrong("sendAt", "Say the zone too, as in 2026-12-24T18:00:00Z.")
+        return None
+    ahead = moment - datetime.now(UTC)
+    if ahead > FARTHEST:
+        checks.wrong("sendAt", "At most a year ahead.")
+    elif ahead > timedelta():
+        return moment.astimezone(UTC)
+    return None
+
+
+def _with_updates(checks: Checks, input: SendMessageInput, content: Content) -> Content:
+    """What Mercately is to do with the customer besides."""
+    if content.template is None:
+        for name, said in (("agentId", input.agent_id), ("tags", input.tags), ("customer", input.customer)):
+            if said:
+                checks.wrong(name, NO_TEMPLATE)
+        return content
+    template = structs.replace(
+        content.template,
+        agent_id=checks.id("agentId", input.agent_id, _agent_key) if input.agent_id else None,
+        tags=_tags(checks, input.tags or ()) or None,
+        details=_details(checks, input.customer) if input.customer else None,
+    )
+    return structs.replace(content, template=template)
+
+
+def _agent_key(id: str, argument: str) -> int:
+    return number_of(id, "Agent", argument)
+
+
+def _tags(checks: Checks, tags: Sequence[TagInput]) -> dict[str, bool]:
+    if len(tags) > profiles.MOST_TAGS:
+        checks.wrong("tags", f"At most {profiles.MOST_TAGS} at a time; {len(tags)} given.")
+        return {}
+    names = dict[str, bool]()
+    for index, tag in enumerate(tags):
+        name = checks.text(_place(index), tag.name, profiles.LONGEST_TAG, required=True)
+        if name in names:
+            checks.wrong(_place(index), "Each tag once.")
+        elif name:
+            names[name] = tag.add
+    return names
+
+
+def _place(index: int) -> str:
+    return f"tags.{index}.name"
+
+
+def _details(checks: Checks, input: CustomerDetailsInput) -> dict[str, str]:
+    """By Mercately's names."""
+    address, longest = input.address or AddressInput(), profiles.LONGEST_TEXT
+    said = {
+        "first_name": checks.text("customer.firstName", input.first_name, longest),
+        "last_name": checks.text("customer.lastName", input.last_name, longest),
+        "email": checks.email("customer.email", input.email),
+        "notes": checks.text("customer.notes", input.notes, profiles.LONGEST_NOTES, lines=True),
+        "address": checks.text("customer.address.street", address.street, longest),
+        "city": checks.text("customer.address.city", address.city, longest),
+        "state": checks.text("customer.address.state", address.state, longest),
+        "zip_code": checks.text("customer.address.zipCode", address.zip_code, longest),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+# What others have to be asked
+
+
+def _asks_others(draft: Draft) -> bool:
+    return draft.wanted.content.template is not None or draft.by.kind not in ADDRESSES
+
+
+async def _text(context: Context, wanted: Wanted) -> str | None:
+    """Unless Mercately does not know the template, the agent or a tag; then what the message says."""
+    template = wanted.content.template
+    if template is None:
+        return text_of(wanted)
+    checks = Checks()
+    of_template = await refuse_template(checks, context.adapters, template)
+    agent = {} if template.agent_id is None else {"agent_id": template.agent_id}
+    tags = {_place(index): name for index, name in enumerate(template.tags or ())}
+    await profiles.refuse_unknown(context, checks, agent, tags)
+    return text_of(wanted, of_template)
+
+
+# How it is kept
+
+
+def _new_message(draft: Draft, recipient: Recipient, text: str | None) -> NewMessage:
+    content, channels = draft.wanted
+    out = unreachable(channels, **recipient._asdict())
+    within = [channel for channel in channels if channel not in out]
+    body = Body(
+        content=content,
+        channels=channels,
+        steps=steps_of(content, within),
+        text=text,
+        tag=draft.tag,
+        division_code=draft.division_code,
+    )
+    events = [Event(state=State.SKIPPED, channel=channel, reason=why) for channel, why in out.items()]
+    if within:
+        events.append(Event(state=State.PENDING, channel=within[0]))
+    return NewMessage(
+        phone=recipient.phone,
+        messenger_id=recipient.messenger_id,
+        body=write_body(body),
+        channel=within[0] if within else None,
+        due=_milliseconds(draft.send_at) if within else None,
+        send_at=draft.send_at,
+        tag=draft.tag,
+        idempotency_key=draft.key,
+        input_hash=draft.hash,
+        events=tuple(events),
+    )
+
+
+def _milliseconds(moment: datetime | None) -> int:
+    return int((moment.timestamp() if moment else time()) * 1000)
