@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from adapters.hyber import sandbox as phones
 from adapters.hyber.client import HyberSettings
@@ -277,7 +278,12 @@ async def test_a_messenger_id_is_suppressed_as_what_it_is(town: Gateway) -> None
 
 async def test_a_key_is_one_message_and_a_replay_answers_it_as_it_is_now(town: Gateway) -> None:
     content = {"template": {"id": TEMPLATE, "parameters": ["a", "b", "c"]}}
-    said = {"content": content, "idempotencyKey": "k", "to": {"customerId": AWA["id"]}, "tag": None}
+    said: dict[str, Any] = {
+        "content": content,
+        "idempotencyKey": "k",
+        "to": {"customerId": AWA["id"]},
+        "tag": None,
+    }
     first = await send(town, **said)
     town.mercately.trouble("reset")
     short = "mutation ($input: SendMessageInput!) { sendMessage(input: $input) { id status text } }"
@@ -532,6 +538,20 @@ async def test_without_hyber_an_sms_has_to_say_whom_it_comes_from_and_fails(sett
 
     assert error["extensions"]["fields"] == {"input.content.sms.alphaName": NO_ALPHA_NAME}
     assert (sent["status"], sent["failure"]["code"]) == ("FAILED", "SOURCE_MISCONFIGURED")
+
+
+async def test_without_the_database_nothing_is_sent(settings: Settings) -> None:
+    nowhere = SecretStr("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
+    async with gateway_on(settings.model_copy(update={"database_url": nowhere})) as gateway:
+        errors = [
+            await gateway.error(SEND, input=input_of()),
+            await gateway.error(CANCEL, id=to_id("Message", "0:1")),
+            await gateway.error(SUPPRESS, address=AWA["phone"]),
+        ]
+
+        assert asked(gateway) == 0
+    down = {"code": "SOURCE_UNAVAILABLE", "source": "EVERYPRINT"}
+    assert [error["extensions"] for error in errors] == [down] * 3
 
 
 # Later
