@@ -31,6 +31,7 @@ from gateway.errors import codes, presented
 from resolvers.context import Context
 from resolvers.mutation import Mutation
 from resolvers.query import Query
+from resolvers.subscription import Subscription
 from schema.scalars import SCALARS
 
 T = TypeVar("T")
@@ -125,7 +126,7 @@ class Graph(strawberry.Schema):
 
 
 def build_graph() -> Graph:
-    return Graph(query=Query, mutation=Mutation)
+    return Graph(query=Query, mutation=Mutation, subscription=Subscription)
 
 
 async def _told(results: StreamResult, context: Context) -> AsyncGenerator[Any, None]:

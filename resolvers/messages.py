@@ -1,7 +1,8 @@
 """Messages: what was sent, or is to be, from the ledger."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,6 +15,7 @@ from resolvers.connections import check_first, connection, from_cursor, to_curso
 from resolvers.context import Context, Info
 from resolvers.ids import NotOurs, key_of, to_id
 from resolvers.sending.body import read_body
+from resolvers.sending.watch import changes
 from schema import context as schema
 from schema.errors import Conflict, NotFound
 from schema.messages import (
@@ -159,6 +161,19 @@ async def as_it_is_now(context: Context, id: Id) -> Message:
     if found is None:
         raise NotFound({"id": "This message has been removed meanwhile."})
     return found
+
+
+async def message_status(info: Info, id: strawberry.ID) -> AsyncGenerator[Message, None]:
+    context, key, last = info.context, message_key(id), None
+    async with aclosing(changes(context.post, context.adapters.storage.messages, key)) as rows:
+        async for row in rows:
+            message = to_message(row)
+            now = message.status, message.channel
+            if now != last:  # the ledger tells more of them apart
+                last = now
+                yield message
+    if last is None:
+        raise NotFound({"id": "There is no such message."})
 
 
 async def cancel_message(info: Info, id: strawberry.ID) -> Message:
