@@ -281,6 +281,7 @@ class Messages(Questions):
         vendor_id: str | None = None,
         failure: Failure | None = None,
         due: int | None = None,
+        keep_due: bool = False,
     ) -> bool:
         """Whether the state went up; with `attempt`, only if no later one has begun."""
         lower = [col(DeliveryRow.state_rank) < event.state.rank]
@@ -289,7 +290,7 @@ class Messages(Questions):
         values: dict[str, Any] = {
             "state": event.state,
             "state_rank": event.state.rank,
-            "due": due,
+            "due": col(DeliveryRow.due) if keep_due else due,
             "channel": event.channel or col(DeliveryRow.channel),
         }
         if vendor_id is not None:

@@ -4,6 +4,7 @@ The ledger says `sending` before the vendor is asked. Whatever ends without an a
 asked for it by our own id; the vendors that cannot be asked leave it unknown, and it is never sent again.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from adapters.hyber import report
 from adapters.storage.messages import Event, Failure, Id, Message, State
 from resolvers.sending.body import Body, Channel, Step, read_body
 from resolvers.sending.cascade import suppressed
+from resolvers.sending.pace import Pace
 
 SETTLE = 15_000
 """Milliseconds, beyond its time-out, after which a vendor has decided, and can be asked what."""
@@ -28,6 +30,10 @@ AGAIN = 5_000
 """Milliseconds until what was certainly not sent is tried again."""
 SLACK = 60_000
 """Milliseconds that a report may be late."""
+FIRST_LOOK, LONGEST_PAUSE = 1_000, 300_000
+"""Milliseconds from one look at what became of a message to the next, where no report is pushed to us."""
+CHATFUELS_RATE = 25
+"""Requests a second that a bot may make."""
 PATIENCE = 86_400_000
 """Milliseconds for which a vendor that does not answer is tried: then the step has failed."""
 
@@ -52,6 +58,7 @@ class Courier:
         environment: str,
         callback_url: str | None,
         told: Callable[[Id], Awaitable[None]],
+        clock: Callable[[], float] = time,
     ) -> None:
         self._adapters = adapters
         self._ledger = adapters.storage.messages
@@ -59,10 +66,12 @@ class Courier:
         """In our ids at the vendor, so that a copy of the database is nobody's twin."""
         self._callback_url = callback_url
         self._told = told
+        self._clock = clock
+        self._paces = {"chatfuel": Pace(CHATFUELS_RATE)}
 
     async def send(self, id: Id) -> None:
         """Sends it if it is due, and nobody else does."""
-        moment, started = _now(), monotonic()
+        moment, started = self._now(), monotonic()
         message = await self._ledger.claim(id, moment, due=moment + self._settle)
         if message is None:
             return
@@ -70,10 +79,12 @@ class Courier:
         body = read_body(message.body)
         step = await self._what_is_wanted(message, body)
         if monotonic() - started > START:  # this process was asleep
-            await self._ledger.put_back(id, attempt=message.attempt, due=_now())
+            await self._ledger.put_back(id, attempt=message.attempt, due=self._now())
             return
         if not step.channels:
             await self._step_is_over(message, Event(state=State.SKIPPED, reason="Nothing is wanted there."))
+            return
+        if not await self._its_turn(message, step):
             return
         try:
             vendor_id = await self._ask(step.source, message, body, step)
@@ -84,13 +95,15 @@ class Courier:
 
     async def ask(self, message: Message) -> None:
         """What became of a message of which nothing more was heard, or how to go on with it."""
-        moment = _now()
+        moment = self._now()
         if message.state is State.PENDING:
             await self.send(message.id)
             return
-        if not await self._ledger.hold(message, due=moment + self._settle):
+        body = read_body(message.body)
+        step = body.steps[message.step]
+        end = self._end(message, body, step)
+        if not await self._ledger.hold(message, due=self._next_look(message, moment, end)):
             return
-        step = read_body(message.body).steps[message.step]
         if step.source != "hyber":
             await self._raise(message, Event(state=State.UNKNOWN, channel=step.channels[0]))
             return
@@ -100,10 +113,10 @@ class Courier:
             log.warning("a message could not be looked up", code=error.code)
             return
         if found:
-            await self._found(message, step, found)
+            await self._found(message, step, found, is_over=moment >= end)
         elif message.state is State.SENDING:
             await self._ledger.put_back(message.id, attempt=message.attempt, due=moment)
-        else:
+        elif moment >= end:
             await self._step_is_over(message, Event(state=State.EXPIRED, reason="No report came."))
 
     async def apply(self, found: report.Report) -> None:
@@ -133,7 +146,34 @@ class Courier:
     def external_id(self, message: Message) -> str:
         return f"{self._environment}-{message.broadcast_id}-{message.seq}-{message.attempt}"
 
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _end(self, message: Message, body: Body, step: Step) -> int:
+        """When the time of all its channels is over, in milliseconds."""
+        options = (body.content.option(channel) for channel in step.channels)
+        since = _milliseconds(message.accepted_at) if message.accepted_at else self._now()
+        return since + sum(option.ttl for option in options if option) * 1000 + SLACK
+
+    def _next_look(self, message: Message, moment: int, end: int) -> int:
+        """Of what is under way after it has settled; of what was taken the later, the older it is."""
+        if message.state is State.SENDING or moment >= end or not message.accepted_at:
+            return moment + self._settle
+        age = moment - _milliseconds(message.accepted_at)
+        return min(moment + max(FIRST_LOOK, min(age, LONGEST_PAUSE)), end)
+
     # What is asked
+
+    async def _its_turn(self, message: Message, step: Step) -> bool:
+        """Whether the vendor may be asked now; if not, it is later."""
+        if pace := self._paces.get(step.source):
+            is_soon, wait = pace.turn(patience=1)
+            if not is_soon:
+                due = self._now() + round(wait * 1000)
+                await self._ledger.put_back(message.id, attempt=message.attempt, due=due)
+                return False
+            await asyncio.sleep(wait)
+        return True
 
     async def _what_is_wanted(self, message: Message, body: Body) -> Step:
         """The step without the channels on which the addresses want nothing, as of this moment."""
@@ -182,8 +222,8 @@ class Courier:
     async def _accepted(self, message: Message, body: Body, step: Step, vendor_id: str | None) -> None:
         due = None
         if step.source == "hyber":
-            options = (body.content.option(channel) for channel in step.channels)
-            due = _now() + sum(option.ttl for option in options if option) * 1000 + SLACK
+            end = self._end(message, body, step)
+            due = end if self._callback_url else min(self._now() + FIRST_LOOK, end)
         event = Event(state=State.ACCEPTED, channel=step.channels[0])
         await self._ledger.raise_to(message.id, event, attempt=message.attempt, vendor_id=vendor_id, due=due)
         await self._told(message.id)
@@ -200,7 +240,7 @@ class Courier:
         # What Hyber may have taken stays `sending`, until it is asked.
 
     async def _try_again(self, message: Message, channel: Channel, error: SourceError) -> None:
-        moment = _now()
+        moment = self._now()
         if moment - _milliseconds(message.send_at or message.created_at) > PATIENCE:
             event = Event(state=State.FAILED, channel=channel, reason=str(error))
             await self._step_is_over(message, event, _failure(error))
@@ -211,11 +251,11 @@ class Courier:
         await self._ledger.put_back(message.id, attempt=message.attempt, due=moment + wait)
         await self._told(message.id)
 
-    async def _found(self, message: Message, step: Step, found: report.Report) -> None:
+    async def _found(self, message: Message, step: Step, found: report.Report, *, is_over: bool) -> None:
         """Looked up: what is not over when the time of all its channels is, is over now."""
         if message.state is State.SENDING:
             await self._accepted(message, read_body(message.body), step, found.message_id)
-        elif found.state in (report.State.ACCEPTED, report.State.SENT):
+        elif is_over and found.state in (report.State.ACCEPTED, report.State.SENT):
             found = replace(found, state=report.State.EXPIRED)
         await self._report(message, found)
 
@@ -242,23 +282,20 @@ class Courier:
                 step=following,
                 channel=steps[following].channels[0],
                 failure=failure,
-                due=_now(),
+                due=self._now(),
             )
         else:
             await self._ledger.raise_to(message.id, event, attempt=message.attempt, failure=failure)
         await self._told(message.id)
 
     async def _raise(self, message: Message, event: Event) -> None:
-        await self._ledger.raise_to(message.id, event)
+        """What is not over is looked at again when it was to be anyway."""
+        await self._ledger.raise_to(message.id, event, keep_due=not event.state.is_final)
         await self._told(message.id)
 
 
 def _failure(error: SourceError) -> Failure:
     return Failure(error.code, str(error), getattr(error, "vendor_code", None))
-
-
-def _now() -> int:
-    return int(time() * 1000)
 
 
 def _moment() -> datetime:

@@ -1,8 +1,10 @@
 """The explorer on the real application, in a real browser."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from shutil import copy
 
 import pytest
 import strawberry
@@ -48,10 +50,40 @@ async def test_every_example_opens_in_a_tab_and_answers(peopled: Gateway, browse
             await open_tab(visit.page, name)
             await run(visit.page)
             shown = await answer(visit.page)
+            if name == "Status":  # it wants the id of a message
+                assert shown["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+                continue
             assert set(shown) == {"data"}, (name, shown)
             assert None not in shown["data"].values()
 
     assert len(names) == len([*EXAMPLES.glob("*.graphql")])
+    assert_clean(visit)
+
+
+async def test_a_message_is_sent_and_its_status_arrives(
+    settings: Settings, peopled_database: Path, browser: Browser
+) -> None:
+    settings.data_dir.mkdir()
+    copy(peopled_database, settings.data_dir)
+    async with (
+        gateway_on(settings.model_copy(update={"sending": True})) as gateway,
+        visiting(browser, f"{gateway.url}/graphql") as visit,
+    ):
+        await open_tab(visit.page, "Message")
+        await run(visit.page)
+        sent = (await answer(visit.page))["data"]["sendMessage"]
+        await open_tab(visit.page, "Status")
+        example = (EXAMPLES / "48-status.graphql").read_text(encoding="utf-8")
+        await type_query(visit.page, example.replace("TWVzc2FnZTowOjE", sent["id"]))
+        await run(visit.page)
+        async with asyncio.timeout(15):
+            shown = await answer(visit.page)
+            while shown["data"]["messageStatus"]["status"] != "DELIVERED":
+                await asyncio.sleep(0.05)
+                shown = await answer(visit.page)
+
+    assert sent["recipient"]["customer"] == {"firstName": "Mariana"}
+    assert shown["data"]["messageStatus"]["channel"] == "PUSH"
     assert_clean(visit)
 
 

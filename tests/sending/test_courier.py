@@ -49,7 +49,15 @@ class Post:
 
     def __post_init__(self) -> None:
         self.ledger = self.adapters.storage.messages
-        self.courier = Courier(self.adapters, environment="test", callback_url=None, told=self._tell)
+        self.later = 0.0
+        """Seconds that have passed, as the courier sees it."""
+        self.courier = Courier(
+            self.adapters,
+            environment="test",
+            callback_url=None,
+            told=self._tell,
+            clock=lambda: time() + self.later,
+        )
         self.pump = Pump(self.ledger, self.courier)
 
     async def _tell(self, id: Id) -> None:
@@ -155,6 +163,11 @@ async def test_what_hyber_says_when_it_is_asked_is_what_the_ledger_says(
 ) -> None:
     message = await post.sent(Channel.VIBER, phone=f"+59399000{person}")
     await post.hyber.settled()
+    if person == hyber_people.SILENT:
+        waiting = await post.asked(message.id)
+        assert waiting.state is State.ACCEPTED, "its time is not over"
+        assert (waiting.due or 0) - time() * 1000 + 500 >= 1_000
+        post.later = 60 + 61
 
     asked = await post.asked(message.id)
 
@@ -288,6 +301,21 @@ async def test_a_vendor_that_refuses_our_credentials_has_failed_the_message(post
     message = await post.sent(channel, content=content)
 
     assert (message.state, message.failure_code) == (State.FAILED, "SOURCE_MISCONFIGURED")
+
+
+async def test_a_bot_is_asked_25_times_a_second_and_no_more(post: Post) -> None:
+    ids = [await post.queue(Channel.MESSENGER) for _ in range(60)]
+    began = time()
+
+    await asyncio.gather(*(post.courier.send(id) for id in ids))
+
+    took = time() - began
+    rows = [await post.now(id) for id in ids]
+    put_back = [row for row in rows if row.state is State.PENDING]
+    assert len(post.chatfuel.accepted) == 60 - len(put_back) <= 25 * took + 1
+    assert put_back
+    assert all(row.due for row in put_back)
+    assert not [one for one in rows if one.state not in (State.PENDING, State.ACCEPTED)]
 
 
 # Reports
