@@ -1,0 +1,151 @@
+"""`python -m bench.messages`: what sendMessage costs on MariaDB, beside a mutation that does nothing."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import psutil
+import strawberry
+import typer
+from aiohttp import ClientSession, TCPConnector
+
+from adapters.hyber.sandbox import ALPHA_NAME
+from bench.report import machine
+from tests.services import Mariadb
+
+GOAL = 0.6
+CONNECTIONS = 16
+SWITCHBOARD = [sys.executable, "-m", "gateway.cli"]
+NOTHING = {"query": 'mutation { nothing(text: "Your cards are ready") }'}
+SEND = {
+    "query": """mutation {
+      sendMessage(input: {to: {phone: "+593990009102"}, content: {sms: {text: "Your cards are ready"}}}) {
+        id status
+      }
+    }"""
+}
+
+
+@contextmanager
+def sandboxes() -> Iterator[dict[str, str]]:
+    """The vendors, in a process of their own; the settings that lead there."""
+    with subprocess.Popen([*SWITCHBOARD, "sandbox"], stdout=subprocess.PIPE, text=True) as process:
+        settings = {}
+        assert process.stdout
+        for line in process.stdout:
+            name, _, value = line.strip().partition("=")
+            settings[name] = value
+            if name == "SWITCHBOARD_CHATFUEL__TOKEN":
+                break
+        try:
+            yield settings
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def server(database: str, sources: dict[str, str]) -> Iterator[tuple[str, psutil.Process]]:
+    settings = sources | {
+        "SWITCHBOARD_DATABASE_URL": database,
+        "SWITCHBOARD_SANDBOX": "off",
+        "SWITCHBOARD_PORT": "0",
+        "SWITCHBOARD_DIRECTORY_INTERVAL": "0",
+        "SWITCHBOARD_LOG_LEVEL": "warning",
+        "SWITCHBOARD_HYBER__ALPHA_NAME": ALPHA_NAME,
+    }
+    command = [sys.executable, "-m", "bench.messages", "serve"]
+    with subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True) as process:
+        url = ""
+        assert process.stdout
+        for line in process.stdout:
+            if "explorer" in line:
+                url = line.split()[-1]
+            if "Ctrl-C" in line:
+                break
+        try:
+            yield url, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+async def per_cpu_second(url: str, process: psutil.Process, body: dict[str, str], requests: int) -> float:
+    """Requests that the server answers in a second of its processor time, all that it does for them done."""
+    left = iter(range(requests))
+
+    async def ask(session: ClientSession) -> None:
+        for _ in left:
+            async with session.post(url, json=body) as response:
+                answer: dict[str, Any] = await response.json(content_type=None)
+                assert "errors" not in answer, answer
+
+    before = process.cpu_times()
+    async with ClientSession(connector=TCPConnector(limit=CONNECTIONS)) as session:
+        await asyncio.gather(*(ask(session) for _ in range(CONNECTIONS)))
+    await asyncio.sleep(1)
+    after = process.cpu_times()
+    spent: float = after.user + after.system - before.user - before.system
+    return requests / spent
+
+
+async def compare(url: str, process: psutil.Process, requests: int, rounds: int) -> bool:
+    shares = []
+    typer.echo(f"{machine()} {CONNECTIONS} connections, {rounds} alternating rounds.\n")
+    typer.echo("| nothing, per CPU second | sendMessage | share | RSS MiB |\n|---:|---:|---:|---:|")
+    for _ in range(rounds + 1):  # the first warms up
+        nothing = await per_cpu_second(url, process, NOTHING, requests * 3)
+        send = await per_cpu_second(url, process, SEND, requests)
+        shares.append(send / nothing)
+        rss = process.memory_info().rss / 2**20
+        typer.echo(f"| {nothing:.0f} | {send:.0f} | {shares[-1]:.2f} | {rss:.0f} |")
+    share = median(shares[1:])
+    typer.echo(f"\n{share:.2f} [{min(shares[1:]):.2f}-{max(shares[1:]):.2f}]; the goal is {GOAL}.")
+    return share >= GOAL
+
+
+def main(requests: Annotated[int, typer.Option(min=1)] = 2_000, rounds: int = 5) -> None:
+    """Leaves with status 1 below the goal."""
+    with tempfile.TemporaryDirectory() as folder:
+        mariadb = Mariadb(Path(folder))
+        mariadb.start()
+        try:
+            database = mariadb.database("messages")
+            migrated = os.environ | {"SWITCHBOARD_DATABASE_URL": database}
+            subprocess.run([*SWITCHBOARD, "migrate"], env=migrated, check=True, stdout=subprocess.DEVNULL)
+            with sandboxes() as sources, server(database, sources) as (url, process):
+                fine = asyncio.run(compare(url, process, requests, rounds))
+        finally:
+            mariadb.stop()
+    raise typer.Exit(0 if fine else 1)
+
+
+def serve() -> None:
+    """The gateway, whose mutations also include one that does nothing."""
+    from gateway import app
+    from gateway.cli import main as command
+    from gateway.graph import Graph
+    from resolvers.mutation import Mutation
+    from resolvers.query import Query
+
+    @strawberry.type(name="Mutation")
+    class WithNothing(Mutation):
+        @strawberry.mutation
+        async def nothing(self, text: str) -> str:
+            return text
+
+    vars(app)["build_graph"] = lambda: Graph(query=Query, mutation=WithNothing)
+    sys.argv[1:] = ["serve"]
+    command()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    else:
+        typer.run(main)
