@@ -16,6 +16,7 @@ from adapters.storage.client import Storage
 from adapters.storage.directory import Directory, PassLost
 from gateway.settings import Settings
 from resolvers.mirror import Progress, Source, mirror, sources_of
+from resolvers.tasks import stop
 
 log = structlog.get_logger("switchboard.directory")
 
@@ -41,15 +42,7 @@ async def refreshing(adapters: Adapters, settings: Settings) -> AsyncIterator[No
     try:
         yield
     finally:
-        await _stop(set(tasks))
-
-
-async def _stop(tasks: set[asyncio.Task[None]]) -> None:
-    """Tells them until they do: Python 3.11's wait_for, in which MySQL's driver connects, may swallow it."""
-    while tasks:
-        for task in tasks:
-            task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=0.1)
+        await stop(*tasks)
 
 
 def connected(adapters: Adapters, settings: Settings) -> dict[str, Source]:
