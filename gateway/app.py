@@ -39,6 +39,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
                 app[ADAPTERS],
                 environment=settings.environment,
                 callback_url=settings.callback_url,
+                redis_url=settings.redis,
                 pumping=settings.sending,
             ) as app[POST],
             refreshing(app[ADAPTERS], settings),

@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     database_connections: int = Field(
         CONNECTIONS, ge=1, le=1000, description="Connections to the database open at most, in each process."
     )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="`redis://user:password@host/0`, or `rediss://...`: through it several processes tell "
+        "each other at once what became of a message. Left out, they see it within a second.",
+    )
     sandbox: UseSandbox = Field(
         UseSandbox.AUTO,
         description="`auto`: in the embedded default, sources without credentials are answered by their "
@@ -138,6 +143,16 @@ class Settings(BaseSettings):
             pass
         raise ValueError("must start with sqlite+aiosqlite:/// or mysql+aiomysql://")
 
+    @field_validator("redis_url")
+    @classmethod
+    def _speaks_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        try:
+            if url is None or make_url(url.get_secret_value()).drivername in ("redis", "rediss"):
+                return url
+        except (ValueError, ArgumentError):
+            pass
+        raise ValueError("must be redis://host:port/number or rediss://host:port/number")
+
     @field_validator("region")
     @classmethod
     def _has_phones(cls, region: str) -> str:
@@ -162,6 +177,10 @@ class Settings(BaseSettings):
     @property
     def embedded(self) -> bool:
         return self.database.startswith("sqlite")
+
+    @property
+    def redis(self) -> str | None:
+        return self.redis_url.get_secret_value() if self.redis_url else None
 
     @property
     def has_door(self) -> bool:

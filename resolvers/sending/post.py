@@ -8,17 +8,16 @@ from adapters import Adapters
 from adapters.hyber.report import Wire, read_pushed, write_pushed
 from adapters.storage.messages import Report
 from resolvers.sending.courier import Courier
-from resolvers.sending.news import News
+from resolvers.sending.news import News, open_news
 from resolvers.sending.pump import Pump
+from resolvers.tasks import stop
 
 
 class Post:
-    def __init__(self, adapters: Adapters, *, environment: str, callback_url: str | None) -> None:
-        self.news = News()
+    def __init__(self, adapters: Adapters, news: News, *, environment: str, callback_url: str | None) -> None:
+        self.news = news
         self._ledger = adapters.storage.messages
-        self._courier = Courier(
-            adapters, environment=environment, callback_url=callback_url, told=self.news.tell
-        )
+        self._courier = Courier(adapters, environment=environment, callback_url=callback_url, told=news.tell)
         self.pump = Pump(self._ledger, self._courier)
 
     async def receive(self, pushed: bytes) -> None:
@@ -31,18 +30,18 @@ class Post:
 
 @asynccontextmanager
 async def open_post(
-    adapters: Adapters, *, environment: str, callback_url: str | None, pumping: bool
+    adapters: Adapters, *, environment: str, callback_url: str | None, redis_url: str | None, pumping: bool
 ) -> AsyncIterator[Post]:
     """What is under way when the block ends is ended first."""
-    post = Post(adapters, environment=environment, callback_url=callback_url)
-    loop = asyncio.create_task(post.pump.run()) if pumping else None
-    try:
-        yield post
-    finally:
-        while loop and not loop.done():  # Python 3.11's wait_for, in MySQL's driver, may swallow it
-            loop.cancel()
-            await asyncio.wait([loop], timeout=0.1)
-        await post.pump.idle()
+    async with open_news(redis_url, environment) as news:
+        post = Post(adapters, news, environment=environment, callback_url=callback_url)
+        loop = asyncio.create_task(post.pump.run()) if pumping else None
+        try:
+            yield post
+        finally:
+            if loop:
+                await stop(loop)
+            await post.pump.idle()
 
 
 def _kept(wire: Wire) -> Report:

@@ -28,6 +28,10 @@ WRONG = {
         "postgresql://me:hunter2@db/x",
         "SWITCHBOARD_DATABASE_URL: must start with sqlite+aiosqlite:/// or mysql+aiomysql://.",
     ),
+    "REDIS_URL": (
+        "redis://:hunter2@cache:port",
+        "SWITCHBOARD_REDIS_URL: must be redis://host:port/number or rediss://host:port/number.",
+    ),
     "MERCATELY__TIMEOUT": ("0", "SWITCHBOARD_MERCATELY__TIMEOUT: input should be greater than 0."),
     "MERCATELY__URL": (
         "app.mercately.com",
@@ -94,11 +98,13 @@ async def test_secrets_are_never_shown(tmp_path: Path) -> None:
         MERCATELY__SLUG="shop",
         MERCATELY__API_KEY=secret,
         DATABASE_URL=f"mysql+aiomysql://me:{secret}@db/x",
+        REDIS_URL=f"rediss://:{secret}@cache/0",
     )
 
     assert ended.code == 0
     assert "SWITCHBOARD_MERCATELY__API_KEY=(hidden)" in ended.out
     assert "SWITCHBOARD_DATABASE_URL=mysql+aiomysql://me:***@db/x" in ended.out
+    assert "SWITCHBOARD_REDIS_URL=rediss://:***@cache/0" in ended.out
     assert secret not in ended.out + ended.err
 
 

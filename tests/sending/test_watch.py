@@ -13,6 +13,7 @@ from adapters.errors import SourceError
 from adapters.storage.client import Storage
 from adapters.storage.messages import Event, Id, Message, Messages, NewMessage, State
 from resolvers.sending import watch
+from resolvers.sending.news import News
 from resolvers.sending.post import Post
 from resolvers.sending.watch import changes
 from tests.gateways import lines_to
@@ -28,7 +29,7 @@ async def adapters(database_url: str) -> AsyncIterator[Adapters]:
 
 @pytest.fixture
 def post(adapters: Adapters) -> Post:
-    return Post(adapters, environment="test", callback_url=None)
+    return Post(adapters, News(), environment="test", callback_url=None)
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ async def test_without_the_database_whoever_watches_is_told(
 ) -> None:
     ledger = on_mariadb.messages
     async with open_adapters(lines_to(), "sqlite+aiosqlite://") as nobody:
-        post = Post(nobody, environment="test", callback_url=None)
+        post = Post(nobody, News(), environment="test", callback_url=None)
     watched = changes(post, ledger, await queued(ledger))
     assert await following(watched) is State.PENDING
 
