@@ -12,6 +12,7 @@ from adapters.mercately.client import Mercately
 from adapters.poster.client import Poster
 from adapters.rest import Rest
 from adapters.storage.client import CONNECTIONS, Storage, open_storage
+from adapters.storage.database import PATIENCE
 
 # Other distributions use this import name too: gateway/guard.py reads the mark before anything else runs.
 DISTRIBUTION = "switchboard-gateway"
@@ -32,7 +33,10 @@ class Adapters:
 
 @asynccontextmanager
 async def open_adapters(
-    lines: Lines, database_url: str, database_connections: int = CONNECTIONS
+    lines: Lines,
+    database_url: str,
+    database_connections: int = CONNECTIONS,
+    database_patience: float = PATIENCE,
 ) -> AsyncIterator[Adapters]:
     """Opens without asking anybody anything, so that a dead source never stops the start."""
     async with AsyncExitStack() as stack:
@@ -42,7 +46,9 @@ async def open_adapters(
             return await stack.enter_async_context(rest.open(line.settings, line.mode))
 
         yield Adapters(
-            storage=await stack.enter_async_context(open_storage(database_url, database_connections)),
+            storage=await stack.enter_async_context(
+                open_storage(database_url, database_connections, database_patience)
+            ),
             mercately=await connect(Mercately),
             poster=await connect(Poster),
             hyber=await connect(Hyber),

@@ -34,7 +34,9 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         async with (
-            open_adapters(lines, settings.database, settings.database_connections) as app[ADAPTERS],
+            open_adapters(
+                lines, settings.database, settings.database_connections, settings.database_timeout
+            ) as app[ADAPTERS],
             open_post(
                 app[ADAPTERS],
                 environment=settings.environment,

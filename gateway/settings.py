@@ -19,6 +19,7 @@ from adapters import RESTS
 from adapters.lines import UseSandbox
 from adapters.rest import Source
 from adapters.storage.client import CONNECTIONS
+from adapters.storage.database import PATIENCE
 
 PREFIX = "SWITCHBOARD_"
 NESTED = "__"
@@ -68,6 +69,9 @@ class Settings(BaseSettings):
         None,
         description="`redis://user:password@host/0`, or `rediss://...`: through it several processes tell "
         "each other at once what became of a message. Left out, they see it within a second.",
+    )
+    database_timeout: float = Field(
+        PATIENCE, gt=0, le=60, description="Seconds a question to the database may take."
     )
     sandbox: UseSandbox = Field(
         UseSandbox.AUTO,

@@ -44,7 +44,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def storage(database_url: str) -> AsyncIterator[Storage]:
     """Our own tables on it, at this version's schema."""
-    async with open_storage(database_url) as opened:
+    async with open_storage(database_url, patience=10) as opened:
         await opened.migrate()
         yield opened
 

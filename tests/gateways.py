@@ -34,6 +34,9 @@ from resolvers.mirror import Progress, mirror
 from resolvers.sending.post import Post
 from tests.services import Mariadb
 
+CALM: dict[str, Any] = {"database_timeout": 10}
+"""A machine that stands still for seconds is no claim of any test, but for those about patience."""
+
 
 @dataclass(slots=True)
 class Gateway:
@@ -72,7 +75,7 @@ class Gateway:
 
     async def sync(self) -> None:
         """One full pass through every source, as `switchboard sync` walks it."""
-        async with open_adapters(self.lines, self.settings.database) as adapters:
+        async with open_adapters(self.lines, self.settings.database, database_patience=10) as adapters:
             directory = adapters.storage.directory
             for source in connected(adapters, self.settings).values():
                 await mirror(source, directory, owner="the test", tell=_nobody, take_over=True)
@@ -150,7 +153,7 @@ def lines_to(*sandboxes: Sandbox, **patience: float) -> Lines:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load(data_dir=tmp_path / "data", timeout=4, drain=2, directory_interval=0, sending=False)
+    return load(data_dir=tmp_path / "data", timeout=4, drain=2, directory_interval=0, sending=False, **CALM)
 
 
 @pytest.fixture
@@ -168,7 +171,7 @@ async def _people(settings: Settings) -> None:
 @pytest.fixture(scope="session")
 def peopled_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo people and everybody whom the sandboxes know, mirrored once."""
-    settings = load(data_dir=tmp_path_factory.mktemp("peopled"), directory_interval=0)
+    settings = load(data_dir=tmp_path_factory.mktemp("peopled"), directory_interval=0, **CALM)
     asyncio.run(_people(settings))
     return settings.data_dir / "switchboard.db"
 
@@ -177,7 +180,7 @@ def peopled_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def peopled_mariadb(mariadb_server: Mariadb) -> str:
     """The same for tests that change nothing."""
     mariadb_server.start()  # the test before may have stopped it
-    settings = load(database_url=mariadb_server.database("peopled"), directory_interval=0)
+    settings = load(database_url=mariadb_server.database("peopled"), directory_interval=0, **CALM)
     asyncio.run(migrate(settings))
     asyncio.run(_people(settings))
     return settings.database
@@ -223,7 +226,7 @@ async def _town(settings: Settings) -> None:
 @pytest.fixture(scope="session")
 def town_in_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo people alone, from every source."""
-    settings = load(data_dir=tmp_path_factory.mktemp(TOWN), directory_interval=0)
+    settings = load(data_dir=tmp_path_factory.mktemp(TOWN), directory_interval=0, **CALM)
     asyncio.run(_town(settings))
     return settings.data_dir / "switchboard.db"
 
@@ -232,7 +235,7 @@ def town_in_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def town_in_mariadb(mariadb_server: Mariadb) -> str:
     """The same; the name of the database."""
     mariadb_server.start()  # the test before may have stopped it
-    asyncio.run(_town(load(database_url=mariadb_server.database(TOWN), directory_interval=0)))
+    asyncio.run(_town(load(database_url=mariadb_server.database(TOWN), directory_interval=0, **CALM)))
     return TOWN
 
 

@@ -34,9 +34,9 @@ class SchemaState(StrEnum):
 class Storage:
     name = "everyprint"
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, patience: float = PATIENCE) -> None:
         self._engine = engine
-        database = Database(engine)
+        database = Database(engine, patience)
         self.record = database.record
         self.everyprint = Everyprint(database)
         self.links = Links(database)
@@ -74,12 +74,15 @@ class Storage:
 
 
 @asynccontextmanager
-async def open_storage(url: str, connections: int = CONNECTIONS) -> AsyncIterator[Storage]:
+async def open_storage(
+    url: str, connections: int = CONNECTIONS, patience: float = PATIENCE
+) -> AsyncIterator[Storage]:
+    """`patience` is how many seconds a question may take."""
     threads = WeakSet[Thread]()
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
     engine = _sqlite(url, connections, threads) if is_sqlite else _mysql(url, connections)
     try:
-        yield Storage(engine)
+        yield Storage(engine, patience)
     finally:
         await engine.dispose()
         # A connection that failed or was given up ends without us, and not well if the loop is gone by then.

@@ -21,8 +21,9 @@ from adapters.errors import TimedOut, Unavailable
 from adapters.record import Record
 from adapters.storage.tables import IdentityLockRow
 
-PATIENCE = 2.0
-"""Seconds for a connection, a ping or a question: aiomysql itself would wait for ever."""
+PATIENCE: float = 2
+"""Seconds for a connection or a ping and, unless the settings say otherwise, for a question: aiomysql itself
+would wait for ever."""
 PATIENCE_IN_TURN = 30.0
 """Seconds for the writers before us; each of them has patience of their own."""
 ATTEMPTS = 10
@@ -52,7 +53,8 @@ def border(source: str = "everyprint") -> Iterator[None]:
 
 
 class Database:
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, patience: float = PATIENCE) -> None:
+        self.patience = patience
         self.record = Record("The database")
         self.reads = engine
         self.writes = engine.execution_options(writes=True)
@@ -106,12 +108,12 @@ def _writes(method: Method[Q, P, T], *, identity: bool) -> Question[Q, P, T]:
                     patience.reschedule(last_turn)
                     async with turns:
                         if not database.has_one_writer:  # there, to begin is to wait for one's turn
-                            patience.reschedule(_end(PATIENCE))
+                            patience.reschedule(_end(database.patience))
                         async with database.writes.begin() as connection:
                             if identity:
                                 patience.reschedule(last_turn)
                                 await connection.execute(_IDENTITY_LOCK)
-                            patience.reschedule(_end(PATIENCE))
+                            patience.reschedule(_end(database.patience))
                             return await method(self, connection, *args, **kwargs)
                 except DBAPIError as error:
                     if not attempts_left or not _was_too_late(error):
@@ -130,7 +132,7 @@ def _was_too_late(error: DBAPIError) -> bool:
 @asynccontextmanager
 async def _in_time(database: Database, question: str) -> AsyncIterator[asyncio.Timeout]:
     with database.record.call(question), border():
-        async with asyncio.timeout_at(_end(PATIENCE)) as patience:
+        async with asyncio.timeout_at(_end(database.patience)) as patience:
             yield patience
 
 

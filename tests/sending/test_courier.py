@@ -106,7 +106,9 @@ async def post(database_url: str) -> AsyncIterator[Post]:
         PosterSandbox() as poster,
         HyberSandbox(moment=0, seconds_per_ttl_second=0) as hyber,
         ChatfuelSandbox() as chatfuel,
-        open_adapters(lines_to(mercately, poster, hyber, chatfuel, timeout=0.5), database_url) as adapters,
+        open_adapters(
+            lines_to(mercately, poster, hyber, chatfuel, timeout=0.5), database_url, database_patience=10
+        ) as adapters,
     ):
         await adapters.storage.migrate()
         yield Post(adapters, mercately, hyber, chatfuel)

@@ -73,7 +73,7 @@ async def office(database_url: str) -> AsyncIterator[Office]:
         ChatfuelSandbox() as chatfuel,
     ):
         lines = lines_to(mercately, hyber, chatfuel, timeout=TIMEOUT)
-        async with open_adapters(lines, database_url) as adapters:
+        async with open_adapters(lines, database_url, database_patience=10) as adapters:
             await adapters.storage.migrate()
             sandboxes: dict[str, Sandbox] = {
                 "mercately": mercately,
