@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-import structlog
 from msgspec.structs import replace
 from strawberry import ID
 
-from adapters.errors import SourceError
 from adapters.poster import client as poster
 from adapters.storage import everyprint
 from adapters.storage.directory import Entry
@@ -17,13 +15,11 @@ from resolvers.context import Context, Info
 from resolvers.groupings import UNKNOWN
 from resolvers.groups import as_it_is_now, group_key
 from resolvers.mirror import now, poster_entry
-from resolvers.people import Person, by_id, people_of
+from resolvers.people import Person, by_id, pass_on, people_of
 from schema.errors import BadInput, NotFound
 from schema.groups import Group
 
 MOST = 100
-
-log = structlog.get_logger("switchboard.members")
 
 
 async def add_to_group(info: Info, group_id: ID, customer_ids: list[ID]) -> Group:
@@ -89,7 +85,7 @@ async def _move(context: Context, group_id: int, ids: Sequence[str], people: Seq
             {ids[index]: move(person, f"customerIds.{index}") for index, person in each.values()}
         )
     finally:
-        await _pass_on(context, moved)
+        await pass_on(context.adapters, moved)
 
 
 async def _moved(context: Context, client_id: int, group: poster.Group, argument: str) -> Entry:
@@ -99,10 +95,3 @@ async def _moved(context: Context, client_id: int, group: poster.Group, argument
     if client is None or not await source.update_client(client, group_id=group.id):
         raise NotFound({argument: "Poster does not know this customer any more."})
     return poster_entry(replace(client, group_id=group.id, group_name=group.name), context.region, now())
-
-
-async def _pass_on(context: Context, entries: list[Entry]) -> None:
-    try:
-        await context.adapters.storage.directory.upsert(entries)
-    except SourceError as error:  # the next pass tells it
-        log.warning("the directory did not take who was moved", code=error.code)

@@ -93,6 +93,17 @@ async def people_of(context: Context, ids: Sequence[str], argument: str) -> list
     return [person for person in found if person]
 
 
+async def pass_on(adapters: Adapters, news: Iterable[Entry], gone: Iterable[Key] = ()) -> bool:
+    """Tells the directory, which may be away: then the next who asks for them, or the next pass, tells it."""
+    try:
+        await adapters.storage.directory.upsert(news)
+        await adapters.storage.directory.remove(gone)
+    except SourceError as error:
+        log.warning("the directory did not take what passed through", code=error.code)
+        return False
+    return True
+
+
 async def person_now(context: Context, by: By) -> Person | None:
     """As the sources say at this moment."""
     return await Search(context.adapters, context.region, Stale(), by).found()
@@ -211,13 +222,7 @@ class Search:
         gone = [key for key, entry in said if entry is None and key in self._known]
         if self._gap or not (news or gone):
             return False
-        try:
-            await self._adapters.storage.directory.upsert(news)
-            await self._adapters.storage.directory.remove(gone)
-        except SourceError as error:
-            log.warning("the directory did not take what passed through", code=error.code)
-            return False
-        return True
+        return await pass_on(self._adapters, news, gone)
 
     def _is_news(self, key: Key, entry: Entry) -> bool:
         known = self._known.get(key)

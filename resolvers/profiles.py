@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import strawberry
-import structlog
 from phonenumbers import country_code_for_region
 from strawberry import UNSET
 
@@ -21,7 +20,7 @@ from resolvers.context import Context, Info
 from resolvers.customers import as_it_is_now
 from resolvers.ids import number_of
 from resolvers.mirror import mercately_entry, now
-from resolvers.people import By, Person, by_id, person_now, person_of
+from resolvers.people import By, Person, by_id, pass_on, person_now, person_of
 from schema.customers import (
     AddressInput,
     CreateCustomerInput,
@@ -77,8 +76,6 @@ _KEPT: Mapping[str, Mapping[str, str]] = {
 }
 """What each source keeps, and by which name."""
 
-log = structlog.get_logger("switchboard.profiles")
-
 
 async def save_customer(info: Info, input: SaveCustomerInput) -> Customer:
     saved = await save(info.context.adapters.storage.everyprint, info.context.region, input)
@@ -117,10 +114,7 @@ async def create_customer(info: Info, input: CreateCustomerInput) -> Customer:
         created = await adapters.mercately.create_customer(_without_nothing(profile), tags.values())
     except Unacceptable as error:
         raise refusal(error, _paths()) from error
-    try:
-        await adapters.storage.directory.upsert([mercately_entry(created, info.context.region, now())])
-    except SourceError as error:  # the next who asks for them, or the next pass, tells it
-        log.warning("the directory did not take who was created", code=error.code)
+    await pass_on(adapters, [mercately_entry(created, info.context.region, now())])
     return await as_it_is_now(info.context, By("mercately", created.id))
 
 
