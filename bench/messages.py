@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -18,19 +19,32 @@ from aiohttp import ClientSession, TCPConnector
 
 from adapters.hyber.sandbox import ALPHA_NAME
 from bench.report import machine
+from schema.messages import Message, MessageStatus, Recipient, SendMessageInput
 from tests.services import Mariadb
 
 GOAL = 0.6
 CONNECTIONS = 16
+REPORTS = {"SWITCHBOARD_REPORTS_SECRET": "OfThisBenchmarkOnly"}
 SWITCHBOARD = [sys.executable, "-m", "gateway.cli"]
-NOTHING = {"query": 'mutation { nothing(text: "Your cards are ready") }'}
-SEND = {
-    "query": """mutation {
-      sendMessage(input: {to: {phone: "+593990009102"}, content: {sms: {text: "Your cards are ready"}}}) {
-        id status
-      }
-    }"""
-}
+SAID = """(input: {to: {phone: "+593990009102"}, content: {sms: {text: "Your cards are ready"}}}) {
+  id status
+}"""
+NOTHING, SEND = ({"query": f"mutation {{ {field}{SAID} }}"} for field in ("nothing", "sendMessage"))
+
+NOTHING_SENT = Message(
+    id=strawberry.ID("TWVzc2FnZTowOjE="),
+    template_id=None,
+    recipient=Recipient(phone=None, messenger_id=None),
+    channels=[],
+    channel=None,
+    status=MessageStatus.SUBMITTED,
+    text=None,
+    failure=None,
+    tag=None,
+    created_at=datetime.now(UTC),
+    send_at=None,
+    history=[],
+)
 
 
 @contextmanager
@@ -51,9 +65,8 @@ def sandboxes() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def server(database: str, sources: dict[str, str]) -> Iterator[tuple[str, psutil.Process]]:
-    settings = sources | {
-        "SWITCHBOARD_DATABASE_URL": database,
+def server(settings: dict[str, str]) -> Iterator[tuple[str, psutil.Process]]:
+    settings = settings | {
         "SWITCHBOARD_SANDBOX": "off",
         "SWITCHBOARD_PORT": "0",
         "SWITCHBOARD_DIRECTORY_INTERVAL": "0",
@@ -118,26 +131,36 @@ def main(requests: Annotated[int, typer.Option(min=1)] = 2_000, rounds: int = 5)
             database = mariadb.database("messages")
             migrated = os.environ | {"SWITCHBOARD_DATABASE_URL": database}
             subprocess.run([*SWITCHBOARD, "migrate"], env=migrated, check=True, stdout=subprocess.DEVNULL)
-            with sandboxes() as sources, server(database, sources) as (url, process):
-                fine = asyncio.run(compare(url, process, requests, rounds))
+            with sandboxes() as sources:
+                settings = sources | REPORTS | {"SWITCHBOARD_DATABASE_URL": database}
+                with server(settings) as (url, process):
+                    typer.echo("One process, which also asks Hyber a second later what became of it:\n")
+                    asyncio.run(compare(url, process, requests, rounds))
+                with server(settings) as (told, _):
+                    here = {"SWITCHBOARD_PUBLIC_URL": told.rstrip("/"), "SWITCHBOARD_SENDING": "off"}
+                    with server(settings | here) as (url, process):
+                        typer.echo("\nThe process that is asked, while another hears the reports:\n")
+                        fine = asyncio.run(compare(url, process, requests, rounds))
         finally:
             mariadb.stop()
     raise typer.Exit(0 if fine else 1)
 
 
 def serve() -> None:
-    """The gateway, whose mutations also include one that does nothing."""
+    """The gateway, with a mutation besides that is asked and answers as sendMessage, and does nothing."""
     from gateway import app
     from gateway.cli import main as command
     from gateway.graph import Graph
+    from resolvers.changes import Change
     from resolvers.mutation import Mutation
     from resolvers.query import Query
 
+    async def do_nothing(input: SendMessageInput) -> Message:
+        return NOTHING_SENT
+
     @strawberry.type(name="Mutation")
     class WithNothing(Mutation):
-        @strawberry.mutation
-        async def nothing(self, text: str) -> str:
-            return text
+        nothing = strawberry.mutation(resolver=do_nothing, extensions=[Change()])
 
     vars(app)["build_graph"] = lambda: Graph(query=Query, mutation=WithNothing)
     sys.argv[1:] = ["serve"]

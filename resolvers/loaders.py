@@ -15,7 +15,6 @@ from adapters.rest import Mode
 from adapters.storage.directory import Filter
 from adapters.storage.identity import Key
 from adapters.storage.messages import Id
-from adapters.storage.messages import Message as Sent
 from resolvers.agents import load_agents, load_all_agents
 from resolvers.balances import load_balances, page_of_entries
 from resolvers.conversations import (
@@ -34,7 +33,7 @@ from resolvers.groups import (
     load_own_groups,
     load_own_groups_of,
 )
-from resolvers.messages import load_histories, load_messages, page_of_messages
+from resolvers.messages import load_messages, page_of_messages
 from resolvers.people import By
 from resolvers.stale import Stale
 from resolvers.templates import load_all_templates, load_templates
@@ -45,7 +44,7 @@ from schema.conversations import Conversation, ConversationChannel, Conversation
 from schema.customers import Customer, CustomerConnection, CustomerFilter
 from schema.errors import BadInput
 from schema.groups import Group
-from schema.messages import Message, MessageConnection, MessageEvent
+from schema.messages import Message, MessageConnection
 from schema.sources import Source
 from schema.templates import Template
 
@@ -160,11 +159,6 @@ class Loaders:
     @cached_property
     def message(self) -> DataLoader[Id, Message | None]:
         return DataLoader(partial(load_messages, self._adapters.storage.messages))
-
-    @cached_property
-    def history(self) -> DataLoader[Sent, list[MessageEvent]]:
-        load = partial(load_histories, self._adapters.storage.messages)
-        return DataLoader(load, cache_key_fn=attrgetter("id"))
 
     async def messages_to(
         self, phones: Sequence[str], messenger_ids: Sequence[str], *, first: int, after: str | None

@@ -56,7 +56,6 @@ def to_message(row: ledger.Message) -> Message:
     body = read_body(row.body)
     return Message(
         id=to_id("Message", _text(row.id)),
-        told=row,
         template_id=body.content.template.id if body.content.template else None,
         recipient=Recipient(
             phone=PhoneNumber(row.phone) if row.phone else None, messenger_id=row.messenger_id
@@ -69,6 +68,7 @@ def to_message(row: ledger.Message) -> Message:
         tag=row.tag,
         created_at=row.created_at,
         send_at=row.send_at,
+        history=[_to_event(row, event) for event in row.events],
     )
 
 
@@ -120,11 +120,6 @@ async def find_message(info: schema.Info, id: strawberry.ID) -> Message | None:
 async def load_messages(source: ledger.Messages, ids: Sequence[Id]) -> list[Message | None]:
     found = await source.messages(ids)
     return [to_message(found[id]) if id in found else None for id in ids]
-
-
-async def load_histories(source: ledger.Messages, rows: Sequence[ledger.Message]) -> list[list[MessageEvent]]:
-    found = await source.histories([row.id for row in rows])
-    return [[_to_event(row, event) for event in found.get(row.id, ())] for row in rows]
 
 
 async def page_of_messages(

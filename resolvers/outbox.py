@@ -60,11 +60,14 @@ async def send_message(info: Info, input: SendMessageInput) -> Message:
         recipient = await recipient_of(
             context, input.to, draft.by, on_whatsapp=Channel.WHATSAPP in draft.wanted.channels
         )
-        kept, is_new = await ledger.add(_new_message(draft, recipient, text))
-    if not is_new or draft.send_at or kept.state is not State.PENDING:
+        new = _new_message(draft, recipient, text, context.post.pump.claimed_until())
+        kept, is_new = await ledger.add(new)
+    if not is_new or draft.send_at or kept.state.is_final:
         return to_message(kept)
-    await asyncio.wait([context.post.pump.send(kept.id)], timeout=INLINE)
-    return await as_it_is_now(context, kept.id)
+    sending = context.post.pump.send(kept)
+    await asyncio.wait([sending], timeout=INLINE)
+    sent = sending.result() if sending.done() else None
+    return to_message(sent) if sent else await as_it_is_now(context, kept.id)
 
 
 @contextmanager
@@ -209,14 +212,18 @@ async def _text(context: Context, wanted: Wanted) -> str | None:
 # How it is kept
 
 
-def _new_message(draft: Draft, recipient: Recipient, text: str | None) -> NewMessage:
+def _new_message(draft: Draft, recipient: Recipient, text: str | None, claimed_until: int) -> NewMessage:
     content, channels = draft.wanted
     out = unreachable(channels, **recipient._asdict())
     within = [channel for channel in channels if channel not in out]
+    steps = steps_of(content, within)
+    # Claimed by who writes it down, it is not written twice; but where nobody can be asked later, a message
+    # that was claimed and did not leave would be unknown for good.
+    at_once = steps and steps[0].source == "hyber" and not draft.send_at
     body = Body(
         content=content,
         channels=channels,
-        steps=steps_of(content, within),
+        steps=steps,
         text=text,
         tag=draft.tag,
         division_code=draft.division_code,
@@ -230,6 +237,7 @@ def _new_message(draft: Draft, recipient: Recipient, text: str | None) -> NewMes
         body=write_body(body),
         channel=within[0] if within else None,
         due=_milliseconds(draft.send_at) if within else None,
+        claimed_until=claimed_until if at_once else None,
         send_at=draft.send_at,
         tag=draft.tag,
         idempotency_key=draft.key,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the nouns import this file for their relations
     from schema.conversations import Conversation, ConversationChannel, ConversationConnection
     from schema.customers import Customer, CustomerConnection, CustomerFilter
     from schema.groups import Group
-    from schema.messages import Message, MessageConnection, MessageEvent
+    from schema.messages import Message, MessageConnection
     from schema.sources import Source
     from schema.templates import Template
 
@@ -77,9 +77,6 @@ class Loaders(Protocol):
 
     @property
     def message(self) -> DataLoader[Any, Message | None]: ...
-
-    @property
-    def history(self) -> DataLoader[Any, list[MessageEvent]]: ...
 
     async def messages_to(
         self, phones: Sequence[str], messenger_ids: Sequence[str], *, first: int, after: str | None

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -69,8 +69,6 @@ class MessageEvent:
 
 @strawberry.type(description="One message to one person, tried channel by channel until one delivers.")
 class Message(Node):
-    told: strawberry.Private[Any]
-    """The row it was read from, by which its history is found."""
     template_id: strawberry.Private[str | None]
 
     recipient: Recipient
@@ -82,14 +80,13 @@ class Message(Node):
     tag: str | None
     created_at: datetime
     send_at: datetime | None
+    history: list[MessageEvent] = strawberry.field(
+        description="Every status the message went through, oldest first."
+    )
 
     @strawberry.field
     async def template(self, info: Info) -> Template | None:
         return await info.context.loaders.template.load(self.template_id) if self.template_id else None
-
-    @strawberry.field(description="Every status the message went through, oldest first.")
-    async def history(self, info: Info) -> list[MessageEvent]:
-        return await info.context.loaders.history.load(self.told)
 
 
 @strawberry.type

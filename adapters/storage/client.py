@@ -8,12 +8,16 @@ from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from threading import Thread
+from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
 import aiosqlite
 from sqlalchemy import Connection, Dialect, event, inspect, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from adapters.storage.database import PATIENCE, Database, border
 from adapters.storage.directory import Directory
@@ -23,6 +27,9 @@ from adapters.storage.messages import Messages
 from adapters.storage.migrations import REVISIONS
 
 CONNECTIONS = 10
+IDLE = 1.0
+"""Seconds after which a connection is asked whether it is still one."""
+LEFT_AT = "left at"
 
 
 class SchemaState(StrEnum):
@@ -180,13 +187,25 @@ def _mysql(url: str, connections: int) -> AsyncEngine:
         url,
         hide_parameters=True,
         isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
         pool_size=connections,
         max_overflow=0,
         pool_recycle=300,
         pool_timeout=PATIENCE,
         connect_args={"connect_timeout": PATIENCE, "charset": "utf8mb4"},
     )
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def leave(_: object, record: ConnectionPoolEntry) -> None:
+        record.info[LEFT_AT] = monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def take(connection: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
+        # As SQLAlchemy's pre-ping; but where connections are never idle, it would be every third question.
+        if monotonic() - record.info.get(LEFT_AT, monotonic()) > IDLE:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise InvalidatePoolError from error
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def connect(dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> Any:

@@ -8,26 +8,36 @@ States have a rank and only go up, but for a step of a cascade that did not deli
 
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from enum import StrEnum
 from time import time
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
-from adapters.storage.database import AnyRow, Questions, found, found_by_key, is_mysql, reads, writes
+from adapters.storage.database import (
+    AnyRow,
+    Database,
+    Questions,
+    is_mysql,
+    reads,
+    writes,
+)
+from adapters.storage.given import LONG_TEXT, MOMENT, NUMBER, TEXT, GivenRows
 from adapters.storage.tables import (
-    DeliveryEventRow,
+    DELIVERY,
     DeliveryRow,
     ReportRow,
     SuppressionRow,
     now,
 )
+from adapters.storage.together import Together
 
 ALONE = 0
 """The broadcast of a message that is of none."""
@@ -76,7 +86,7 @@ class Id(NamedTuple):
     seq: int
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: State
     channel: str | None = None
     reason: str | None = None
@@ -98,6 +108,8 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     channel: str | None = None
     due: int | None
     """UTC in milliseconds; None if it is not to be sent at all."""
+    claimed_until: int | None = None
+    """For a message that its author sends at once: from then on somebody may ask what became of it."""
     send_at: datetime | None = None
     tag: str | None = None
     idempotency_key: str | None = None
@@ -119,6 +131,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     channel: str | None
     vendor_id: str | None
     body: bytes
+    history: bytes
     failure_code: str | None
     failure_text: str | None
     vendor_code: str | None
@@ -131,6 +144,25 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> Id:
         return Id(self.broadcast_id, self.seq)
+
+    @property
+    def events(self) -> list[Event]:
+        """All that happened to it, oldest first."""
+        return _read_events(self.history)
+
+    def after(self, event: Event, **said: Any) -> "Message":
+        """As the event leaves it, which is written down already."""
+        return msgspec.structs.replace(
+            self,
+            state=event.state,
+            channel=event.channel or self.channel,
+            history=self.history + _write_events((event,)),
+            **said,
+        )
+
+
+_read_events = msgspec.json.Decoder(Event).decode_lines
+_write_events = msgspec.json.Encoder().encode_lines
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,55 +192,139 @@ class KeyReused(Exception):
 
 
 _MESSAGES = select(DeliveryRow)
+_THOSE = select(DELIVERY).where(
+    DELIVERY.c.broadcast_id == bindparam("broadcast"),
+    DELIVERY.c.seq.in_(bindparam("seqs", expanding=True)),
+)
+_OF_KEYS = select(DELIVERY).where(DELIVERY.c.idempotency_key.in_(bindparam("keys", expanding=True)))
+_SUPPRESSED = select(SuppressionRow).where(
+    col(SuppressionRow.address).in_(bindparam("addresses", expanding=True))
+)
 _ID = col(DeliveryRow.broadcast_id), col(DeliveryRow.seq)
 
 
+class _Claim(NamedTuple):
+    id: Id
+    moment: int
+    due: int
+
+
+class _Raise(NamedTuple):
+    id: Id
+    event: Event
+    attempt: int | None
+    vendor_id: str | None
+    failure: Failure | None
+    due: int | None
+    keep_due: bool
+
+
+class _NotAll(Exception):
+    """Some rows of several are not as they were thought to be: which is found out one by one."""
+
+
+_CLAIM = GivenRows(
+    "delivery",
+    keys=("broadcast_id", "seq"),
+    given={"broadcast_id": NUMBER, "seq": NUMBER, "moment": NUMBER, "due": NUMBER},
+    change={
+        "state": f"'{State.SENDING}'",
+        "state_rank": str(State.SENDING.rank),
+        "attempt": "attempt + 1",
+        "due": "new_due",
+    },
+    where=f"state = '{State.PENDING}' AND due <= new_moment",
+)
+_RAISE = GivenRows(
+    "delivery",
+    keys=("broadcast_id", "seq"),
+    given={
+        "broadcast_id": NUMBER,
+        "seq": NUMBER,
+        "only": NUMBER,
+        "state": TEXT,
+        "state_rank": NUMBER,
+        "channel": TEXT,
+        "vendor_id": TEXT,
+        "failure_code": TEXT,
+        "failure_text": TEXT,
+        "vendor_code": TEXT,
+        "due": NUMBER,
+        "keeps_due": NUMBER,
+        "accepted_at": MOMENT,
+        "final_at": MOMENT,
+        "history": LONG_TEXT,
+    },
+    append=("history",),
+    change={
+        "state": "new_state",
+        "state_rank": "new_state_rank",
+        "due": "CASE WHEN new_keeps_due THEN due ELSE new_due END",
+        "final_at": "COALESCE(final_at, new_final_at)",
+        **{
+            name: f"COALESCE(new_{name}, {name})"
+            for name in (
+                "channel",
+                "vendor_id",
+                "failure_code",
+                "failure_text",
+                "vendor_code",
+                "accepted_at",
+            )
+        },
+    },
+    where="state_rank < new_state_rank AND (new_only IS NULL OR attempt = new_only)",
+)
+
+
 class Messages(Questions):
-    @writes
-    async def add(self, connection: AsyncConnection, new: NewMessage) -> tuple[Message, bool]:
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._adding = Together(self._add)
+        self._claiming = Together(self._claim)
+        self._raising = Together(self._raise)
+        self._asking_what_is_wanted = Together(self._wanted_nothing)
+
+    async def add(self, new: NewMessage) -> tuple[Message, bool]:
         """The message, and whether it is new: a key that comes again gets what it got first."""
-        key = new.idempotency_key
-        if key is not None and (first := await _first(connection, key, new.input_hash)):
-            return first, False
-        id = Id(ALONE, _new_seq())
-        state, moment = new.events[-1].state, now()
-        given = {name: getattr(new, name) for name in new.__struct_fields__ if name != "events"}
-        row = given | {
-            "broadcast_id": id.broadcast,
-            "seq": id.seq,
-            "state": state,
-            "state_rank": state.rank,
-            "step": 0,
-            "attempt": 0,
-            "created_at": moment,
-            "final_at": moment if state.is_final else None,
-        }
-        await connection.execute(insert(DeliveryRow).values(row))
-        await _tell(connection, id, *new.events)
-        return await _message(connection, id), True
+        return await self._adding(new)
+
+    @writes
+    async def _add(
+        self, connection: AsyncConnection, news: Sequence[NewMessage]
+    ) -> list[tuple[Message, bool] | Exception]:
+        first = await _with_keys(connection, [new.idempotency_key for new in news if new.idempotency_key])
+        hashes = {key: input_hash for key, (input_hash, _) in first.items()}
+        messages = {key: message for key, (_, message) in first.items()}
+        answers: list[tuple[Message, bool] | Exception] = []
+        added: list[tuple[NewMessage, Message]] = []
+        for new in news:
+            key = new.idempotency_key
+            if key is None or key not in messages:
+                message = _to_be(new)
+                added.append((new, message))
+                answers.append((message, True))
+                if key is not None:
+                    hashes[key], messages[key] = new.input_hash, message
+            else:
+                answers.append((messages[key], False) if hashes[key] == new.input_hash else KeyReused())
+        if added:
+            await connection.execute(insert(DELIVERY), [_row(new, message) for new, message in added])
+        return answers
 
     @reads
     async def first(
         self, connection: AsyncConnection, idempotency_key: str, input_hash: str
     ) -> Message | None:
         """What the key got, should it have come before."""
-        return await _first(connection, idempotency_key, input_hash)
+        found = (await _with_keys(connection, [idempotency_key])).get(idempotency_key)
+        if found and found[0] != input_hash:
+            raise KeyReused
+        return found and found[1]
 
     @reads
     async def messages(self, connection: AsyncConnection, ids: Collection[Id]) -> dict[Id, Message]:
-        rows = await found_by_key(connection, _MESSAGES, *_ID, ids)
-        return {Id(row.broadcast_id, row.seq): _plain(row) for row in rows}
-
-    @reads
-    async def histories(self, connection: AsyncConnection, ids: Collection[Id]) -> dict[Id, list[Event]]:
-        """Oldest first."""
-        events = defaultdict[Id, list[Event]](list)
-        ordered = select(DeliveryEventRow).order_by(col(DeliveryEventRow.id))
-        of = col(DeliveryEventRow.broadcast_id), col(DeliveryEventRow.seq)
-        for row in await found_by_key(connection, ordered, *of, ids):
-            event = Event(state=State(row.state), channel=row.channel, reason=row.reason, at=row.at)
-            events[Id(row.broadcast_id, row.seq)].append(event)
-        return dict(events)
+        return await _messages(connection, ids)
 
     @reads
     async def to_person(
@@ -246,19 +362,30 @@ class Messages(Questions):
         rows = _MESSAGES.where(col(DeliveryRow.due) <= moment).order_by(col(DeliveryRow.due)).limit(count)
         return [_plain(row) for row in await connection.execute(rows)]
 
-    @writes
-    async def claim(self, connection: AsyncConnection, id: Id, moment: int, *, due: int) -> Message | None:
+    async def claim(self, id: Id, moment: int, *, due: int) -> Message | None:
         """Takes a pending message to send it now; None if another was faster, or it is not due any more.
 
         From `due` on somebody may ask what became of it.
         """
-        claim = _of(id, col(DeliveryRow.state) == State.PENDING, col(DeliveryRow.due) <= moment).values(
-            state=State.SENDING,
-            state_rank=State.SENDING.rank,
-            attempt=col(DeliveryRow.attempt) + 1,
-            due=due,
-        )
-        return await _message(connection, id) if await _changed(connection, claim) else None
+        return await self._claiming(_Claim(id, moment, due))
+
+    async def _claim(self, claims: Sequence[_Claim]) -> list[Message | None]:
+        try:
+            return await self._claim_all(claims)
+        except _NotAll:
+            return [await self._claim_one(claim) for claim in claims]
+
+    async def _claim_one(self, claim: _Claim) -> Message | None:
+        with suppress(_NotAll):
+            return (await self._claim_all([claim]))[0]
+        return None
+
+    @writes
+    async def _claim_all(self, connection: AsyncConnection, claims: Sequence[_Claim]) -> list[Message | None]:
+        if await _CLAIM.update(connection, map(_claim_values, claims)) < len(claims):
+            raise _NotAll
+        rows = await _messages(connection, [claim.id for claim in claims])
+        return [rows[claim.id] for claim in claims]
 
     @writes
     async def hold(self, connection: AsyncConnection, message: Message, *, due: int) -> bool:
@@ -270,10 +397,8 @@ class Messages(Questions):
         )
         return await _changed(connection, _of(message.id, *same).values(due=due))
 
-    @writes
     async def raise_to(
         self,
-        connection: AsyncConnection,
         id: Id,
         event: Event,
         *,
@@ -284,27 +409,24 @@ class Messages(Questions):
         keep_due: bool = False,
     ) -> bool:
         """Whether the state went up; with `attempt`, only if no later one has begun."""
-        lower = [col(DeliveryRow.state_rank) < event.state.rank]
-        if attempt is not None:
-            lower.append(col(DeliveryRow.attempt) == attempt)
-        values: dict[str, Any] = {
-            "state": event.state,
-            "state_rank": event.state.rank,
-            "due": col(DeliveryRow.due) if keep_due else due,
-            "channel": event.channel or col(DeliveryRow.channel),
-        }
-        if vendor_id is not None:
-            values["vendor_id"] = vendor_id
-        if failure is not None:
-            values |= _columns(failure)
-        if event.state is State.ACCEPTED:
-            values["accepted_at"] = event.at
-        if event.state.is_final:
-            values["final_at"] = func.coalesce(col(DeliveryRow.final_at), event.at)
-        if not await _changed(connection, _of(id, *lower).values(values)):
-            return False
-        await _tell(connection, id, event)
-        return True
+        return await self._raising(_Raise(id, event, attempt, vendor_id, failure, due, keep_due))
+
+    async def _raise(self, raises: Sequence[_Raise]) -> list[bool]:
+        with suppress(_NotAll):
+            await self._raise_all(raises)
+            return [True] * len(raises)
+        return [await self._raise_one(each) for each in raises]
+
+    async def _raise_one(self, each: _Raise) -> bool:
+        with suppress(_NotAll):
+            await self._raise_all([each])
+            return True
+        return False
+
+    @writes
+    async def _raise_all(self, connection: AsyncConnection, raises: Sequence[_Raise]) -> None:
+        if await _RAISE.update(connection, map(_values, raises)) < len(raises):
+            raise _NotAll
 
     @writes
     async def go_on(
@@ -332,11 +454,9 @@ class Messages(Questions):
             "vendor_id": None,
             "due": due,
             **(_columns(failure) if failure else {}),
+            **_and_then(event, Event(state=State.PENDING, channel=channel)),
         }
-        if not await _changed(connection, _of(id, *under_way).values(values)):
-            return False
-        await _tell(connection, id, event, Event(state=State.PENDING, channel=channel))
-        return True
+        return await _changed(connection, _of(id, *under_way).values(values))
 
     @writes
     async def put_back(self, connection: AsyncConnection, id: Id, *, attempt: int, due: int) -> bool:
@@ -351,10 +471,7 @@ class Messages(Questions):
         pending = _of(id, col(DeliveryRow.state) == State.PENDING)
         event = Event(state=State.CANCELLED)
         values = {"state": event.state, "state_rank": event.state.rank, "due": None, "final_at": event.at}
-        if not await _changed(connection, pending.values(values)):
-            return False
-        await _tell(connection, id, event)
-        return True
+        return await _changed(connection, pending.values(values | _and_then(event)))
 
     # Reports
 
@@ -400,15 +517,19 @@ class Messages(Questions):
         this = col(SuppressionRow.address) == address, col(SuppressionRow.channel) == channel
         return bool((await connection.execute(delete(SuppressionRow).where(*this))).rowcount)
 
-    @reads
-    async def suppressions(
-        self, connection: AsyncConnection, addresses: Collection[str]
-    ) -> dict[str, set[str]]:
+    async def wanted_nothing(self, *addresses: str) -> dict[str, set[str]]:
         """The channels on which an address wants nothing; ANY_CHANNEL for all."""
+        return await self._asking_what_is_wanted(addresses)
+
+    @reads
+    async def _wanted_nothing(
+        self, connection: AsyncConnection, askers: Sequence[tuple[str, ...]]
+    ) -> list[dict[str, set[str]]]:
         channels = defaultdict[str, set[str]](set)
-        for row in await found(connection, select(SuppressionRow), col(SuppressionRow.address), addresses):
+        asked = list({address for addresses in askers for address in addresses})
+        for row in await connection.execute(_SUPPRESSED, {"addresses": asked}):
             channels[row.address].add(row.channel)
-        return dict(channels)
+        return [{each: channels[each] for each in addresses if each in channels} for addresses in askers]
 
 
 def _new_seq() -> int:
@@ -425,23 +546,94 @@ async def _changed(connection: AsyncConnection, change: Any) -> bool:
     return bool((await connection.execute(change)).rowcount)
 
 
-async def _message(connection: AsyncConnection, id: Id) -> Message:
-    this = col(DeliveryRow.broadcast_id) == id.broadcast, col(DeliveryRow.seq) == id.seq
-    return _plain((await connection.execute(_MESSAGES.where(*this))).one())
+async def _messages(connection: AsyncConnection, ids: Iterable[Id]) -> dict[Id, Message]:
+    seqs = defaultdict[int, list[int]](list)
+    for id in ids:
+        seqs[id.broadcast].append(id.seq)
+    return {
+        Id(row.broadcast_id, row.seq): _plain(row)
+        for broadcast, some in seqs.items()
+        for row in await connection.execute(_THOSE, {"broadcast": broadcast, "seqs": some})
+    }
 
 
-async def _first(connection: AsyncConnection, key: str, input_hash: str | None) -> Message | None:
-    row = (await connection.execute(_MESSAGES.where(col(DeliveryRow.idempotency_key) == key))).one_or_none()
-    if row is None:
-        return None
-    if row.input_hash != input_hash:
-        raise KeyReused
-    return _plain(row)
+async def _with_keys(
+    connection: AsyncConnection, keys: Sequence[str]
+) -> dict[str, tuple[str | None, Message]]:
+    """By key: the hash of its input, and the message."""
+    rows = await connection.execute(_OF_KEYS, {"keys": keys}) if keys else ()
+    return {row.idempotency_key: (row.input_hash, _plain(row)) for row in rows}
 
 
-async def _tell(connection: AsyncConnection, id: Id, *events: Event) -> None:
-    rows = [msgspec.structs.asdict(event) | {"broadcast_id": id.broadcast, "seq": id.seq} for event in events]
-    await connection.execute(insert(DeliveryEventRow), rows)
+def _and_then(*events: Event) -> dict[str, Any]:
+    """The history with what happened now."""
+    return {"history": DELIVERY.c.history.concat(_write_events(events))}
+
+
+def _to_be(new: NewMessage) -> Message:
+    """The message as it will be."""
+    state, moment = new.events[-1].state, now()
+    is_claimed = new.claimed_until is not None
+    return Message(
+        broadcast_id=ALONE,
+        seq=_new_seq(),
+        phone=new.phone,
+        messenger_id=new.messenger_id,
+        state=State.SENDING if is_claimed else state,
+        due=new.claimed_until if is_claimed else new.due,
+        step=0,
+        attempt=1 if is_claimed else 0,
+        channel=new.channel,
+        vendor_id=None,
+        body=new.body,
+        history=_write_events(new.events),
+        failure_code=None,
+        failure_text=None,
+        vendor_code=None,
+        tag=new.tag,
+        created_at=moment,
+        send_at=new.send_at,
+        accepted_at=None,
+        final_at=moment if state.is_final else None,
+    )
+
+
+def _row(new: NewMessage, message: Message) -> dict[str, Any]:
+    return msgspec.structs.asdict(message) | {
+        "state_rank": message.state.rank,
+        "idempotency_key": new.idempotency_key,
+        "input_hash": new.input_hash,
+    }
+
+
+def _claim_values(claim: _Claim) -> dict[str, Any]:
+    id = claim.id
+    return {"broadcast_id": id.broadcast, "seq": id.seq, "moment": claim.moment, "due": claim.due}
+
+
+def _values(each: _Raise) -> dict[str, Any]:
+    id, event = each.id, each.event
+    said = _text_of(event.at)
+    return {
+        "broadcast_id": id.broadcast,
+        "seq": id.seq,
+        "only": each.attempt,
+        "state": event.state,
+        "state_rank": event.state.rank,
+        "channel": event.channel,
+        "vendor_id": each.vendor_id,
+        **(_columns(each.failure) if each.failure else {}),
+        "due": each.due,
+        "keeps_due": int(each.keep_due),
+        "accepted_at": said if event.state is State.ACCEPTED else None,
+        "final_at": said if event.state.is_final else None,
+        "history": _write_events((event,)).decode(),
+    }
+
+
+def _text_of(moment: datetime) -> str:
+    """As SQLAlchemy writes it on SQLite."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
 
 
 def _columns(failure: Failure) -> dict[str, str | None]:

@@ -266,6 +266,8 @@ class DeliveryRow(SQLModel, table=True):
     channel: str | None = Field(max_length=10)
     vendor_id: str | None = Field(max_length=64)
     body: bytes = Field(sa_type=Json)
+    history: bytes = Field(sa_type=Json)
+    """A line of JSON for each event, oldest first."""
     failure_code: str | None = Field(max_length=32)
     failure_text: str | None = Field(max_length=255)
     vendor_code: str | None = Field(max_length=32)
@@ -276,22 +278,6 @@ class DeliveryRow(SQLModel, table=True):
     send_at: datetime | None = Field(sa_type=Moment)
     accepted_at: datetime | None = Field(sa_type=Moment)
     final_at: datetime | None = Field(sa_type=Moment)
-
-
-class DeliveryEventRow(SQLModel, table=True):
-    __tablename__ = "delivery_event"
-    __table_args__ = (
-        Index("ix_delivery_event_delivery", "broadcast_id", "seq", "id"),
-        ON_MYSQL | {"sqlite_autoincrement": True},
-    )
-
-    id: int = Field(sa_column=_id())
-    broadcast_id: int = Field(sa_type=BigInteger)
-    seq: int = Field(sa_type=BigInteger)
-    state: str = Field(max_length=12)
-    channel: str | None = Field(max_length=10)
-    reason: str | None = Field(max_length=255)
-    at: datetime = Field(sa_type=Moment)
 
 
 class ReportRow(SQLModel, table=True):
@@ -328,3 +314,4 @@ class SuppressionRow(SQLModel, table=True):
 ENTRY: Table = SQLModel.metadata.tables["directory_entry"]
 TAG: Table = SQLModel.metadata.tables["directory_tag"]
 MEMBER: Table = SQLModel.metadata.tables["customer_group_member"]
+DELIVERY: Table = SQLModel.metadata.tables["delivery"]

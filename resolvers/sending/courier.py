@@ -69,29 +69,35 @@ class Courier:
         self._clock = clock
         self._paces = {"chatfuel": Pace(CHATFUELS_RATE)}
 
-    async def send(self, id: Id) -> None:
-        """Sends it if it is due, and nobody else does."""
-        moment, started = self._now(), monotonic()
-        message = await self._ledger.claim(id, moment, due=moment + self._settle)
+    def claimed_until(self) -> int:
+        """From when on somebody may ask what became of a message that is claimed now."""
+        return self._now() + self._settle
+
+    async def send(self, id: Id) -> Message | None:
+        """Sends it if it is due, and nobody else does; as it is then, if it was taken."""
+        claimed_at = monotonic()
+        message = await self._ledger.claim(id, self._now(), due=self.claimed_until())
         if message is None:
-            return
+            return None
         await self._told(id)
+        return await self.send_claimed(message, claimed_at)
+
+    async def send_claimed(self, message: Message, claimed_at: float) -> Message | None:
+        """The same for a message that is ours to send."""
         body = read_body(message.body)
         step = await self._what_is_wanted(message, body)
-        if monotonic() - started > START:  # this process was asleep
-            await self._ledger.put_back(id, attempt=message.attempt, due=self._now())
-            return
-        if not step.channels:
+        if monotonic() - claimed_at > START:  # this process was asleep
+            await self._ledger.put_back(message.id, attempt=message.attempt, due=self._now())
+        elif not step.channels:
             await self._step_is_over(message, Event(state=State.SKIPPED, reason="Nothing is wanted there."))
-            return
-        if not await self._its_turn(message, step):
-            return
-        try:
-            vendor_id = await self._ask(step.source, message, body, step)
-        except SourceError as error:
-            await self._failed(message, step, error)
-        else:
-            await self._accepted(message, body, step, vendor_id)
+        elif await self._its_turn(message, step):
+            try:
+                vendor_id = await self._ask(step.source, message, body, step)
+            except SourceError as error:
+                await self._failed(message, step, error)
+            else:
+                return await self._accepted(message, body, step, vendor_id)
+        return None
 
     async def ask(self, message: Message) -> None:
         """What became of a message of which nothing more was heard, or how to go on with it."""
@@ -178,7 +184,7 @@ class Courier:
     async def _what_is_wanted(self, message: Message, body: Body) -> Step:
         """The step without the channels on which the addresses want nothing, as of this moment."""
         addresses = [address for address in (message.phone, message.messenger_id) if address]
-        nothing = await self._ledger.suppressions(addresses)
+        nothing = await self._ledger.wanted_nothing(*addresses)
         step = body.steps[message.step]
         out = suppressed(step.channels, nothing, phone=message.phone, messenger_id=message.messenger_id)
         return Step(step.source, tuple(channel for channel in step.channels if channel not in out))
@@ -219,14 +225,22 @@ class Courier:
 
     # What came of it
 
-    async def _accepted(self, message: Message, body: Body, step: Step, vendor_id: str | None) -> None:
+    async def _accepted(
+        self, message: Message, body: Body, step: Step, vendor_id: str | None
+    ) -> Message | None:
+        """As it is then; None if somebody knew more already."""
         due = None
         if step.source == "hyber":
             end = self._end(message, body, step)
             due = end if self._callback_url else min(self._now() + FIRST_LOOK, end)
-        event = Event(state=State.ACCEPTED, channel=step.channels[0])
-        await self._ledger.raise_to(message.id, event, attempt=message.attempt, vendor_id=vendor_id, due=due)
-        await self._told(message.id)
+        event, id = Event(state=State.ACCEPTED, channel=step.channels[0]), message.id
+        is_news = await self._ledger.raise_to(
+            id, event, attempt=message.attempt, vendor_id=vendor_id, due=due
+        )
+        await self._told(id)
+        if not is_news:
+            return None
+        return message.after(event, due=due, vendor_id=vendor_id, accepted_at=event.at)
 
     async def _failed(self, message: Message, step: Step, error: SourceError) -> None:
         channel = step.channels[0]

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from contextvars import Context
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import structlog
 
 from adapters.errors import SourceError, Unavailable
 from adapters.hyber.report import read_reports
-from adapters.storage.messages import Id, Messages, WaitingReport
+from adapters.storage.messages import Id, Message, Messages, State, WaitingReport
 from resolvers.sending.courier import Courier
 
 TURN = 0.3
@@ -29,7 +29,7 @@ class Pump:
     def __init__(self, ledger: Messages, courier: Courier) -> None:
         self._ledger = ledger
         self._courier = courier
-        self._going: dict[Id, asyncio.Task[None]] = {}
+        self._going: dict[Id, asyncio.Task[Message | None]] = {}
         self._awake = asyncio.Event()
 
     def wake(self) -> None:
@@ -63,29 +63,36 @@ class Pump:
                     self._start(message.id, self._courier.ask(message))
                     room -= 1
 
-    def send(self, id: Id) -> asyncio.Task[None]:
-        """At once, and to the end: whoever waits for it may leave."""
-        return self._going.get(id) or self._start(id, self._courier.send(id))
+    def send(self, message: Message) -> "asyncio.Task[Message | None]":
+        """At once, and to the end: whoever waits for it may leave. What it is then, if it was taken."""
+        if message.state is State.SENDING:  # claimed by who wrote it down
+            return self._start(message.id, self._courier.send_claimed(message, monotonic()))
+        return self._going.get(message.id) or self._start(message.id, self._courier.send(message.id))
+
+    def claimed_until(self) -> int:
+        """For a message that is to be sent at once."""
+        return self._courier.claimed_until()
 
     async def idle(self) -> None:
         """Until nothing is under way."""
         while self._going:
             await asyncio.wait(self._going.values())
 
-    def _start(self, id: Id, errand: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, id: Id, errand: Coroutine[Any, Any, Message | None]) -> "asyncio.Task[Message | None]":
         # In a context of its own: no request's deadline ends it.
         task = asyncio.create_task(self._to_the_end(errand), context=Context())
         self._going[id] = task
         task.add_done_callback(lambda _: self._going.pop(id, None))
         return task
 
-    async def _to_the_end(self, errand: Coroutine[Any, Any, None]) -> None:
+    async def _to_the_end(self, errand: Coroutine[Any, Any, Message | None]) -> Message | None:
         try:
-            await errand
+            return await errand
         except SourceError as error:  # the database: the message is due again, and looked at again
             log.warning("a message was left where it is", code=error.code)
         except Exception:
             log.exception("unexpected")
+        return None
 
     async def _apply_reports(self) -> None:
         waiting = await self._ledger.waiting_reports(REPORTS)

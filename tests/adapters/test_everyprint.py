@@ -51,7 +51,6 @@ TABLES = {
     "directory_tag",
     "directory_pass",
     "delivery",
-    "delivery_event",
     "report",
     "suppression",
 }

@@ -50,7 +50,9 @@ async def now(messages: Messages, id: Id) -> Message:
 
 
 async def history(messages: Messages, id: Id) -> list[tuple[State, str | None, str | None]]:
-    return [(event.state, event.channel, event.reason) for event in (await messages.histories([id]))[id]]
+    return [
+        (event.state, event.channel, event.reason) for event in (await messages.messages([id]))[id].events
+    ]
 
 
 async def test_a_message_comes_back_as_it_was_added(messages: Messages) -> None:
@@ -66,7 +68,7 @@ async def test_a_message_comes_back_as_it_was_added(messages: Messages) -> None:
         0,
     )
     assert (added.tag, added.send_at, added.final_at) == ("welcome", AT, None)
-    assert await messages.histories([added.id]) == {added.id: list(QUEUED)}
+    assert added.events == list(QUEUED)
 
 
 async def test_a_key_gets_its_first_message_also_from_fifty_at_once(messages: Messages) -> None:
@@ -224,7 +226,7 @@ async def test_who_wants_nothing_is_known_by_address_and_channel(messages: Messa
     await messages.suppress("+1", ANY_CHANNEL, "left")
 
     assert (again.created_at, again.reason) == (first.created_at, "asked twice")
-    assert await messages.suppressions(["+1", "+2"]) == {"+1": {"sms", ANY_CHANNEL}}
+    assert await messages.wanted_nothing("+1", "+2") == {"+1": {"sms", ANY_CHANNEL}}
     assert await messages.unsuppress("+1", ANY_CHANNEL)
     assert not await messages.unsuppress("+1", ANY_CHANNEL)
-    assert await messages.suppressions(["+1"]) == {"+1": {"sms"}}
+    assert await messages.wanted_nothing("+1") == {"+1": {"sms"}}

@@ -1,7 +1,7 @@
 """A message and its vendors: what is sent -> what the sandboxes took -> what the ledger says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from time import time
 from typing import Any
@@ -91,7 +91,7 @@ class Post:
         return (await self.ledger.messages([id]))[id]
 
     async def history(self, id: Id) -> list[tuple[str, str | None]]:
-        return [(event.state.value, event.channel) for event in (await self.ledger.histories([id]))[id]]
+        return [(event.state.value, event.channel) for event in (await self.now(id)).events]
 
     @property
     def taken(self) -> tuple[int, int, int]:
@@ -398,7 +398,9 @@ async def test_two_pumps_send_each_message_once(post: Post) -> None:
     ids = [await post.queue(Channel.SMS) for _ in range(15)]
     other = Pump(post.ledger, post.courier)
 
-    await asyncio.gather(post.pump.turn(), other.turn(), *(post.pump.send(id) for id in ids[:5]))
+    await asyncio.gather(
+        post.pump.turn(), other.turn(), *[post.pump.send(await post.now(id)) for id in ids[:5]]
+    )
     await asyncio.gather(post.pump.idle(), other.idle())
 
     assert sorted(each.extra_id or "" for each in post.hyber.accepted) == sorted(
@@ -410,9 +412,9 @@ async def test_whoever_waits_for_a_message_may_leave(post: Post) -> None:
     post.hyber.trouble("delay", path="POST ", seconds=0.2)
     id = await post.queue(Channel.SMS)
 
-    waiting: Awaitable[None] = asyncio.wait_for(asyncio.shield(post.pump.send(id)), 0.05)
+    sending = post.pump.send(await post.now(id))
     with pytest.raises(TimeoutError):
-        await waiting
+        await asyncio.wait_for(asyncio.shield(sending), 0.05)
     await post.pump.idle()
 
     assert (await post.now(id)).state is State.ACCEPTED

@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(10)),
         sa.Column("vendor_id", sa.String(64)),
         sa.Column("body", JSON, nullable=False),
+        sa.Column("history", JSON, nullable=False),
         sa.Column("failure_code", sa.String(32)),
         sa.Column("failure_text", sa.String(255)),
         sa.Column("vendor_code", sa.String(32)),
@@ -55,19 +56,6 @@ def upgrade() -> None:
     op.create_index("ix_delivery_due", "delivery", ["due"])
     op.create_index("ix_delivery_phone", "delivery", ["phone", "seq"])
     op.create_index("ix_delivery_messenger_id", "delivery", ["messenger_id", "seq"])
-
-    op.create_table(
-        "delivery_event",
-        sa.Column("id", ID, primary_key=True),
-        sa.Column("broadcast_id", sa.BigInteger(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.String(12), nullable=False),
-        sa.Column("channel", sa.String(10)),
-        sa.Column("reason", sa.String(255)),
-        sa.Column("at", MOMENT, nullable=False),
-        **NUMBERED,
-    )
-    op.create_index("ix_delivery_event_delivery", "delivery_event", ["broadcast_id", "seq", "id"])
 
     op.create_table(
         "report",
@@ -94,5 +82,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("suppression", "report", "delivery_event", "delivery"):
+    for table in ("suppression", "report", "delivery"):
         op.drop_table(table)
