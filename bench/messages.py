@@ -109,7 +109,6 @@ async def per_cpu_second(url: str, process: psutil.Process, body: dict[str, str]
 
 async def compare(url: str, process: psutil.Process, requests: int, rounds: int) -> bool:
     shares = []
-    typer.echo(f"{machine()} {CONNECTIONS} connections, {rounds} alternating rounds.\n")
     typer.echo("| nothing, per CPU second | sendMessage | share | RSS MiB |\n|---:|---:|---:|---:|")
     for _ in range(rounds + 1):  # the first warms up
         nothing = await per_cpu_second(url, process, NOTHING, requests * 3)
@@ -124,6 +123,7 @@ async def compare(url: str, process: psutil.Process, requests: int, rounds: int)
 
 def main(requests: Annotated[int, typer.Option(min=1)] = 2_000, rounds: int = 5) -> None:
     """Leaves with status 1 below the goal."""
+    typer.echo(f"{machine()} {CONNECTIONS} connections, {rounds} alternating rounds.\n")
     with tempfile.TemporaryDirectory() as folder:
         mariadb = Mariadb(Path(folder))
         mariadb.start()
@@ -137,9 +137,12 @@ def main(requests: Annotated[int, typer.Option(min=1)] = 2_000, rounds: int = 5)
                     typer.echo("One process, which also asks Hyber a second later what became of it:\n")
                     asyncio.run(compare(url, process, requests, rounds))
                 with server(settings) as (told, _):
-                    here = {"SWITCHBOARD_PUBLIC_URL": told.rstrip("/"), "SWITCHBOARD_SENDING": "off"}
-                    with server(settings | here) as (url, process):
-                        typer.echo("\nThe process that is asked, while another hears the reports:\n")
+                    settings |= {"SWITCHBOARD_PUBLIC_URL": told.rstrip("/")}
+                    with server(settings | {"SWITCHBOARD_SENDING": "own"}) as (url, process):
+                        typer.echo("\nOne that sends; another one hears the reports:\n")
+                        asyncio.run(compare(url, process, requests, rounds))
+                    with server(settings | {"SWITCHBOARD_SENDING": "off"}) as (url, process):
+                        typer.echo("\nOne that writes down what another one sends:\n")
                         fine = asyncio.run(compare(url, process, requests, rounds))
         finally:
             mariadb.stop()

@@ -18,7 +18,7 @@ from gateway.errors import codes
 from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, CONTEXT, ERRORS, POST, REQUEST_ID, RETURN_CODE
 from gateway.refresher import refreshing
-from gateway.settings import Settings
+from gateway.settings import Sending, Settings
 from gateway.view import View
 from resolvers.changes import all_ended
 from resolvers.sending.post import open_post
@@ -42,7 +42,8 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
                 environment=settings.environment,
                 callback_url=settings.callback_url,
                 redis_url=settings.redis,
-                pumping=settings.sending,
+                sends_at_once=settings.sending is not Sending.OFF,
+                sends_what_waits=settings.sending is Sending.ON,
             ) as app[POST],
             refreshing(app[ADAPTERS], settings),
         ):

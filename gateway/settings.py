@@ -39,6 +39,12 @@ class UseDoor(StrEnum):
     OFF = "off"
 
 
+class Sending(StrEnum):
+    ON = "on"
+    OWN = "own"
+    OFF = "off"
+
+
 class Settings(BaseSettings):
     """Every variable's description is its documentation: `switchboard config` and README print it."""
 
@@ -121,7 +127,11 @@ class Settings(BaseSettings):
         description="In the path of the address that Hyber sends its reports to: letters and digits, 16 or "
         "more. Without it there is no such address.",
     )
-    sending: bool = Field(True, description="`off`: this process sends nothing that waits; another one does.")
+    sending: Sending = Field(
+        Sending.ON,
+        description="`own`: this process sends what it is asked to send, at once, and leaves what waits to "
+        "another one. `off`: it leaves all sending to another one.",
+    )
     environment: str = Field(
         "local",
         pattern="^[a-z0-9]{1,12}$",

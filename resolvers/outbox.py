@@ -47,7 +47,7 @@ class Draft(NamedTuple):
     tag: str | None
     division_code: str | None
     key: str | None
-    hash: str
+    hash: str | None
 
 
 async def send_message(info: Info, input: SendMessageInput) -> Message:
@@ -60,9 +60,10 @@ async def send_message(info: Info, input: SendMessageInput) -> Message:
         recipient = await recipient_of(
             context, input.to, draft.by, on_whatsapp=Channel.WHATSAPP in draft.wanted.channels
         )
-        new = _new_message(draft, recipient, text, context.post.pump.claimed_until())
-        kept, is_new = await ledger.add(new)
-    if not is_new or draft.send_at or kept.state.is_final:
+        at_once = context.post.sends_at_once and not draft.send_at
+        claimed_until = context.post.pump.claimed_until() if at_once else None
+        kept, is_new = await ledger.add(_new_message(draft, recipient, text, claimed_until))
+    if not is_new or not at_once or kept.state.is_final:
         return to_message(kept)
     sending = context.post.pump.send(kept)
     await asyncio.wait([sending], timeout=INLINE)
@@ -92,7 +93,7 @@ def _draft(context: Context, input: SendMessageInput) -> Draft:
         tag=checks.text("tag", input.tag, LONGEST_TAG) or None,
         division_code=checks.text("divisionCode", input.division_code, LONGEST_DIVISION_CODE) or None,
         key=_key(checks, input.idempotency_key),
-        hash=_hash(input),
+        hash=_hash(input) if input.idempotency_key else None,
     )
     checks.refuse()
     return draft
@@ -212,14 +213,16 @@ async def _text(context: Context, wanted: Wanted) -> str | None:
 # How it is kept
 
 
-def _new_message(draft: Draft, recipient: Recipient, text: str | None, claimed_until: int) -> NewMessage:
+def _new_message(
+    draft: Draft, recipient: Recipient, text: str | None, claimed_until: int | None
+) -> NewMessage:
     content, channels = draft.wanted
     out = unreachable(channels, **recipient._asdict())
     within = [channel for channel in channels if channel not in out]
     steps = steps_of(content, within)
     # Claimed by who writes it down, it is not written twice; but where nobody can be asked later, a message
     # that was claimed and did not leave would be unknown for good.
-    at_once = steps and steps[0].source == "hyber" and not draft.send_at
+    can_be_asked = bool(steps) and steps[0].source == "hyber"
     body = Body(
         content=content,
         channels=channels,
@@ -237,7 +240,7 @@ def _new_message(draft: Draft, recipient: Recipient, text: str | None, claimed_u
         body=write_body(body),
         channel=within[0] if within else None,
         due=_milliseconds(draft.send_at) if within else None,
-        claimed_until=claimed_until if at_once else None,
+        claimed_until=claimed_until if can_be_asked else None,
         send_at=draft.send_at,
         tag=draft.tag,
         idempotency_key=draft.key,

@@ -153,7 +153,7 @@ def lines_to(*sandboxes: Sandbox, **patience: float) -> Lines:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load(data_dir=tmp_path / "data", timeout=4, drain=2, directory_interval=0, sending=False, **CALM)
+    return load(data_dir=tmp_path / "data", timeout=4, drain=2, directory_interval=0, sending="own", **CALM)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from adapters.storage.messages import Messages
 from adapters.storage.migrations import REVISIONS
 
 CONNECTIONS = 10
-IDLE = 1.0
+IDLE = 0.05
 """Seconds after which a connection is asked whether it is still one."""
 LEFT_AT = "left at"
 
@@ -189,6 +189,8 @@ def _mysql(url: str, connections: int) -> AsyncEngine:
         isolation_level="READ COMMITTED",
         pool_size=connections,
         max_overflow=0,
+        pool_use_lifo=True,
+        pool_reset_on_return=None,  # no transaction of ours outlives its block, which ends it
         pool_recycle=300,
         pool_timeout=PATIENCE,
         connect_args={"connect_timeout": PATIENCE, "charset": "utf8mb4"},

@@ -29,7 +29,7 @@ from adapters.storage.database import (
     reads,
     writes,
 )
-from adapters.storage.given import LONG_TEXT, MOMENT, NUMBER, TEXT, GivenRows
+from adapters.storage.given import LONG_TEXT, MOMENT, NUMBER, TEXT, insert_given, update_given
 from adapters.storage.tables import (
     DELIVERY,
     DeliveryRow,
@@ -223,7 +223,17 @@ class _NotAll(Exception):
     """Some rows of several are not as they were thought to be: which is found out one by one."""
 
 
-_CLAIM = GivenRows(
+_ADD = insert_given(
+    "delivery",
+    {
+        **dict.fromkeys(("broadcast_id", "seq", "state_rank", "due", "step", "attempt"), NUMBER),
+        **dict.fromkeys(("phone", "messenger_id", "state", "channel", "tag", "idempotency_key"), TEXT),
+        **dict.fromkeys(("body", "history"), LONG_TEXT),
+        "input_hash": TEXT,
+        **dict.fromkeys(("created_at", "send_at", "final_at"), MOMENT),
+    },
+)
+_CLAIM = update_given(
     "delivery",
     keys=("broadcast_id", "seq"),
     given={"broadcast_id": NUMBER, "seq": NUMBER, "moment": NUMBER, "due": NUMBER},
@@ -235,7 +245,7 @@ _CLAIM = GivenRows(
     },
     where=f"state = '{State.PENDING}' AND due <= new_moment",
 )
-_RAISE = GivenRows(
+_RAISE = update_given(
     "delivery",
     keys=("broadcast_id", "seq"),
     given={
@@ -309,12 +319,12 @@ class Messages(Questions):
             else:
                 answers.append((messages[key], False) if hashes[key] == new.input_hash else KeyReused())
         if added:
-            await connection.execute(insert(DELIVERY), [_row(new, message) for new, message in added])
+            await _ADD.run(connection, [_row(new, message) for new, message in added])
         return answers
 
     @reads
     async def first(
-        self, connection: AsyncConnection, idempotency_key: str, input_hash: str
+        self, connection: AsyncConnection, idempotency_key: str, input_hash: str | None
     ) -> Message | None:
         """What the key got, should it have come before."""
         found = (await _with_keys(connection, [idempotency_key])).get(idempotency_key)
@@ -382,7 +392,7 @@ class Messages(Questions):
 
     @writes
     async def _claim_all(self, connection: AsyncConnection, claims: Sequence[_Claim]) -> list[Message | None]:
-        if await _CLAIM.update(connection, map(_claim_values, claims)) < len(claims):
+        if await _CLAIM.run(connection, map(_claim_values, claims)) < len(claims):
             raise _NotAll
         rows = await _messages(connection, [claim.id for claim in claims])
         return [rows[claim.id] for claim in claims]
@@ -425,7 +435,7 @@ class Messages(Questions):
 
     @writes
     async def _raise_all(self, connection: AsyncConnection, raises: Sequence[_Raise]) -> None:
-        if await _RAISE.update(connection, map(_values, raises)) < len(raises):
+        if await _RAISE.run(connection, map(_values, raises)) < len(raises):
             raise _NotAll
 
     @writes
@@ -600,6 +610,11 @@ def _to_be(new: NewMessage) -> Message:
 
 def _row(new: NewMessage, message: Message) -> dict[str, Any]:
     return msgspec.structs.asdict(message) | {
+        "body": message.body.decode(),
+        "history": message.history.decode(),
+        "created_at": _text_of(message.created_at),
+        "send_at": message.send_at and _text_of(message.send_at),
+        "final_at": message.final_at and _text_of(message.final_at),
         "state_rank": message.state.rank,
         "idempotency_key": new.idempotency_key,
         "input_hash": new.input_hash,

@@ -14,8 +14,18 @@ from resolvers.tasks import stop
 
 
 class Post:
-    def __init__(self, adapters: Adapters, news: News, *, environment: str, callback_url: str | None) -> None:
+    def __init__(
+        self,
+        adapters: Adapters,
+        news: News,
+        *,
+        environment: str,
+        callback_url: str | None,
+        sends_at_once: bool,
+    ) -> None:
         self.news = news
+        self.sends_at_once = sends_at_once
+        """What somebody asks this process to send; otherwise that, too, waits for who sends what waits."""
         self._ledger = adapters.storage.messages
         self._courier = Courier(adapters, environment=environment, callback_url=callback_url, told=news.tell)
         self.pump = Pump(self._ledger, self._courier)
@@ -30,12 +40,20 @@ class Post:
 
 @asynccontextmanager
 async def open_post(
-    adapters: Adapters, *, environment: str, callback_url: str | None, redis_url: str | None, pumping: bool
+    adapters: Adapters,
+    *,
+    environment: str,
+    callback_url: str | None,
+    redis_url: str | None,
+    sends_at_once: bool,
+    sends_what_waits: bool,
 ) -> AsyncIterator[Post]:
     """What is under way when the block ends is ended first."""
     async with open_news(redis_url, environment) as news:
-        post = Post(adapters, news, environment=environment, callback_url=callback_url)
-        loop = asyncio.create_task(post.pump.run()) if pumping else None
+        post = Post(
+            adapters, news, environment=environment, callback_url=callback_url, sends_at_once=sends_at_once
+        )
+        loop = asyncio.create_task(post.pump.run()) if sends_what_waits else None
         try:
             yield post
         finally:

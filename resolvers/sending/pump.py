@@ -31,6 +31,8 @@ class Pump:
         self._courier = courier
         self._going: dict[Id, asyncio.Task[Message | None]] = {}
         self._awake = asyncio.Event()
+        self._more = False
+        """Is there more to look at as soon as there is room?"""
 
     def wake(self) -> None:
         """There is something to look at before the next turn."""
@@ -56,12 +58,13 @@ class Pump:
 
     async def turn(self) -> None:
         await self._apply_reports()
-        room = WINDOW - len(self._going)
-        if room > 0:
-            for message in await self._ledger.due(int(time() * 1000), WINDOW):
-                if room > 0 and message.id not in self._going:
-                    self._start(message.id, self._courier.ask(message))
-                    room -= 1
+        self._more = len(self._going) >= WINDOW
+        if not self._more:
+            due = await self._ledger.due(int(time() * 1000), WINDOW)
+            ours = [message for message in due if message.id not in self._going]
+            self._more = len(due) == WINDOW
+            for message in ours[: WINDOW - len(self._going)]:
+                self._start(message.id, self._courier.ask(message))
 
     def send(self, message: Message) -> "asyncio.Task[Message | None]":
         """At once, and to the end: whoever waits for it may leave. What it is then, if it was taken."""
@@ -82,8 +85,13 @@ class Pump:
         # In a context of its own: no request's deadline ends it.
         task = asyncio.create_task(self._to_the_end(errand), context=Context())
         self._going[id] = task
-        task.add_done_callback(lambda _: self._going.pop(id, None))
+        task.add_done_callback(lambda _: self._ended(id))
         return task
+
+    def _ended(self, id: Id) -> None:
+        self._going.pop(id, None)
+        if self._more and len(self._going) <= WINDOW // 2:
+            self.wake()
 
     async def _to_the_end(self, errand: Coroutine[Any, Any, Message | None]) -> Message | None:
         try:

@@ -1,4 +1,7 @@
-"""kill -9 between any two steps of sending, and a restart: never twice, never lost where it can be asked."""
+"""kill -9 of a gateway between any two steps of sending, and then another: never twice, never lost.
+
+But at a vendor that cannot be asked what it took, unknown, and said so.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,16 +10,15 @@ from multiprocessing import get_context
 from time import time
 
 import pytest
+from pydantic import SecretStr
 
-from adapters import Adapters, open_adapters
-from adapters.chatfuel.sandbox import ChatfuelSandbox
-from adapters.hyber.sandbox import HyberSandbox
-from adapters.lines import Lines
-from adapters.mercately.sandbox import MercatelySandbox
 from adapters.sandbox import Sandbox
-from adapters.storage.messages import Message, State
-from resolvers.sending.courier import SETTLE, Courier
-from tests.gateways import lines_to
+from adapters.storage.messages import Id, Message, State
+from gateway.server import migrate
+from gateway.settings import Settings
+from resolvers.messages import message_key
+from resolvers.sending.courier import SETTLE
+from tests.gateways import Gateway, gateway_on
 from tests.sending import victim
 
 FORKS = get_context("forkserver")
@@ -30,17 +32,21 @@ PATIENCE = 30
 
 @dataclass
 class Office:
-    adapters: Adapters
-    lines: Lines
-    database_url: str
-    sandboxes: dict[str, Sandbox]
+    """What stays when a gateway dies, the database and the vendors, and the gateway that comes after it."""
+
+    gateway: Gateway
+
+    def sandbox(self, source: str) -> Sandbox:
+        found: Sandbox = getattr(self.gateway, source)
+        return found
 
     async def kill(self, source: str, point: str) -> None:
-        """A process begins to send, and is killed at the point."""
-        sandbox = self.sandboxes[source]
+        """A gateway begins to send, and is killed at the point."""
+        sandbox = self.sandbox(source)
         if point == LEFT:  # the vendor takes it, and never answers
             sandbox.trouble("hang", path="POST ", times=1)
-        doomed = FORKS.Process(target=victim.send, args=(source, point, self.lines, self.database_url))
+        arguments = source, point, self.gateway.settings, self.gateway.lines
+        doomed = FORKS.Process(target=victim.send, args=arguments)
         doomed.start()
         if point == LEFT:
             async with asyncio.timeout(PATIENCE):
@@ -51,51 +57,45 @@ class Office:
         assert doomed.exitcode == -9
         sandbox.heal()
 
-    async def restart(self) -> None:
-        """Somebody looks at all that is due, now and when the vendors have settled, until nothing is."""
-        courier = Courier(self.adapters, environment="test", callback_url=None, told=victim.nobody)
+    async def look(self) -> None:
+        """At all that is due, now and when the vendors have settled, until nothing is."""
+        courier = self.gateway.post._courier
         for moment in (0, SETTLED, SETTLED):
-            for message in await self.adapters.storage.messages.due(int(time() * 1000) + moment, 10):
+            for message in await self.gateway.storage.messages.due(int(time() * 1000) + moment, 10):
                 await courier.ask(message)
 
     async def again(self, source: str) -> Message:
         """The client, who has got no answer, says the same with the same key."""
-        ledger = self.adapters.storage.messages
-        message, _ = await ledger.add(victim.new_message(source))
-        return message
+        said = victim.question(source)
+        sent = await self.gateway.data(said["query"], **said["variables"])
+        return await self.now(message_key(sent["sendMessage"]["id"]))
+
+    async def now(self, id: Id) -> Message:
+        return (await self.gateway.storage.messages.messages([id]))[id]
 
 
 @pytest.fixture
-async def office(database_url: str) -> AsyncIterator[Office]:
-    async with (
-        MercatelySandbox() as mercately,
-        HyberSandbox(moment=60) as hyber,
-        ChatfuelSandbox() as chatfuel,
-    ):
-        lines = lines_to(mercately, hyber, chatfuel, timeout=TIMEOUT)
-        async with open_adapters(lines, database_url, database_patience=10) as adapters:
-            await adapters.storage.migrate()
-            sandboxes: dict[str, Sandbox] = {
-                "mercately": mercately,
-                "hyber": hyber,
-                "chatfuel": chatfuel,
-            }
-            yield Office(adapters, lines, database_url, sandboxes)
+async def office(settings: Settings, database_url: str) -> AsyncIterator[Office]:
+    settings = settings.model_copy(update={"database_url": SecretStr(database_url)})
+    await migrate(settings)
+    async with gateway_on(settings, timeout=TIMEOUT) as gateway:
+        gateway.hyber.moment = 60  # in which nothing is delivered yet
+        yield Office(gateway)
 
 
 @pytest.mark.parametrize("point", victim.POINTS)
-@pytest.mark.parametrize("source", victim.CONTENT)
+@pytest.mark.parametrize("source", victim.INPUT)
 async def test_who_is_killed_sends_once_or_says_that_it_is_unknown(
     office: Office, source: str, point: str
 ) -> None:
-    sandbox = office.sandboxes[source]
+    sandbox = office.sandbox(source)
 
     await office.kill(source, point)
     taken_before = len(sandbox.accepted)
-    await office.restart()
+    await office.look()
     message = await office.again(source)
-    await office.restart()
-    (message,) = (await office.adapters.storage.messages.messages([message.id])).values()
+    await office.look()
+    message = await office.now(message.id)
 
     in_doubt = point in ("after it is claimed", LEFT, "after the answer has come")
     if source == "hyber" or not in_doubt:

@@ -29,7 +29,7 @@ async def adapters(database_url: str) -> AsyncIterator[Adapters]:
 
 @pytest.fixture
 def post(adapters: Adapters) -> Post:
-    return Post(adapters, News(), environment="test", callback_url=None)
+    return Post(adapters, News(), environment="test", callback_url=None, sends_at_once=False)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def test_without_the_database_whoever_watches_is_told(
 ) -> None:
     ledger = on_mariadb.messages
     async with open_adapters(lines_to(), "sqlite+aiosqlite://") as nobody:
-        post = Post(nobody, News(), environment="test", callback_url=None)
+        post = Post(nobody, News(), environment="test", callback_url=None, sends_at_once=False)
     watched = changes(post, ledger, await queued(ledger))
     assert await following(watched) is State.PENDING
 

@@ -1,26 +1,35 @@
-"""Victim: a process that sends one message and is killed, by itself, without a word, at a certain point."""
+"""Victim: a gateway that is asked over HTTP to send, and is killed, by itself, without a word, at a point."""
 
 import asyncio
+import json
 import os
 import signal
-from time import time
 from typing import Any
 
-from adapters import open_adapters
-from adapters.hyber.message import Sms
-from adapters.lines import Lines
-from adapters.storage.messages import Event, Id, NewMessage, State
-from resolvers.sending.body import Body, Channel, Content, Template, write_body
-from resolvers.sending.cascade import steps_of
-from resolvers.sending.courier import Courier
+from aiohttp import ClientSession
 
-CONTENT: dict[str, tuple[Channel, Content]] = {
-    "hyber": (Channel.SMS, Content(sms=Sms(text="Hola", ttl=300, alpha_name="GMSU"))),
-    "mercately": (
-        Channel.WHATSAPP,
-        Content(template=Template(id="997dd550-c8d8-4bf7-ad98-a5ac4844a1ed", parameters=("a", "b", "c"))),
-    ),
-    "chatfuel": (Channel.MESSENGER, Content(messenger="Hola")),
+from adapters.hyber.sandbox import ALPHA_NAME
+from adapters.lines import Lines
+from adapters.storage.messages import Message, Messages, NewMessage
+from gateway.settings import Settings
+from resolvers.sending.courier import Courier
+from tests.gateways import serving
+
+INPUT: dict[str, dict[str, Any]] = {
+    "hyber": {
+        "to": {"phone": "+221770009101"},
+        "content": {"sms": {"text": "Hola", "alphaName": ALPHA_NAME}},
+    },
+    "mercately": {
+        "to": {"phone": "+221770009101"},
+        "content": {
+            "template": {
+                "id": "VGVtcGxhdGU6OTk3ZGQ1NTAtYzhkOC00YmY3LWFkOTgtYTVhYzQ4NDRhMWVk",
+                "parameters": ["a", "b", "c"],
+            }
+        },
+    },
+    "chatfuel": {"to": {"messengerId": "2413659892012345"}, "content": {"messenger": {"text": "Hola"}}},
 }
 POINTS = (
     "before it is written down",
@@ -32,50 +41,54 @@ POINTS = (
 )
 
 
-def new_message(source: str) -> NewMessage:
-    channel, content = CONTENT[source]
-    body = Body(content=content, channels=(channel,), steps=steps_of(content, (channel,)))
-    return NewMessage(
-        phone="+221770009101",
-        messenger_id="2413659892012345",
-        body=write_body(body),
-        channel=channel,
-        due=int(time() * 1000),
-        events=(Event(state=State.PENDING, channel=channel),),
-        idempotency_key="the same",
-        input_hash=source,
-    )
+def question(source: str) -> dict[str, Any]:
+    """The same every time, with the same key."""
+    return {
+        "query": "mutation($input: SendMessageInput!) { sendMessage(input: $input) { id status } }",
+        "variables": {"input": INPUT[source] | {"idempotencyKey": "the same"}},
+    }
 
 
-async def nobody(_: Id) -> None: ...
+def send(source: str, point: str, settings: Settings, lines: Lines) -> None:
+    asyncio.run(_send(source, point, settings, lines))
 
 
-def send(source: str, point: str, lines: Lines, database_url: str) -> None:
-    asyncio.run(_send(source, point, lines, database_url))
-
-
-async def _send(source: str, point: str, lines: Lines, database_url: str) -> None:
-    async with open_adapters(lines, database_url) as adapters:
-        courier = _Doomed(adapters, environment="test", callback_url=None, told=nobody)
-        courier.point = point
-        courier.here("before it is written down")
-        message, _ = await adapters.storage.messages.add(new_message(source))
-        courier.here("after it is written down")
-        await courier.send(message.id)
-        courier.here("after the answer is written down")
+async def _send(source: str, point: str, settings: Settings, lines: Lines) -> None:
+    _doom(point)
+    async with serving(settings, lines) as (url, _), ClientSession() as session:
+        async with session.post(f"{url}/graphql", json=question(source)) as response:
+            print(json.dumps(await response.json(content_type=None)))
         # "after the request has left" waits for an answer that never comes, and for who started us.
         await asyncio.sleep(30)
 
 
-class _Doomed(Courier):
-    point = ""
-
-    def here(self, point: str) -> None:
-        if point == self.point:
+def _doom(point: str) -> None:
+    def here(reached: str) -> None:
+        if reached == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    async def _ask(self, source: str, *arguments: Any) -> str | None:
-        self.here("after it is claimed")
-        answer = await super()._ask(source, *arguments)
-        self.here("after the answer has come")
+    add, ask, accepted = Messages.add, Courier._ask, Courier._accepted
+
+    async def doomed_add(self: Messages, new: NewMessage) -> tuple[Message, bool]:
+        here("before it is written down")
+        added = await add(self, new)
+        here("after it is written down")
+        return added
+
+    async def doomed_ask(self: Courier, *arguments: Any) -> str | None:
+        here("after it is claimed")
+        answer = await ask(self, *arguments)
+        here("after the answer has come")
         return answer
+
+    async def doomed_accepted(self: Courier, *arguments: Any) -> Message | None:
+        message = await accepted(self, *arguments)
+        here("after the answer is written down")
+        return message
+
+    for owner, name, doomed in (
+        (Messages, "add", doomed_add),
+        (Courier, "_ask", doomed_ask),
+        (Courier, "_accepted", doomed_accepted),
+    ):
+        setattr(owner, name, doomed)
