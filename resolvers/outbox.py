@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from time import time
+from time import monotonic, time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,8 +29,10 @@ from schema.customers import AddressInput
 from schema.errors import Conflict
 from schema.messages import CustomerDetailsInput, Message, SendMessageInput, TagInput
 
-INLINE = 0.7
-"""Seconds that the answer waits for the vendor; the sending goes on without it."""
+PATIENCE = 0.8
+"""Seconds until the answer leaves, whatever the vendors do: the sending goes on without it."""
+PATIENCE_BEFORE = 0.5
+"""Those in which Mercately may say that it has no such template, agent or tag; later it refuses to send."""
 FARTHEST = timedelta(days=366)
 LONGEST_KEY = 255
 
@@ -51,7 +53,7 @@ class Draft(NamedTuple):
 
 
 async def send_message(info: Info, input: SendMessageInput) -> Message:
-    context, ledger = info.context, info.context.adapters.storage.messages
+    context, ledger, started = info.context, info.context.adapters.storage.messages, monotonic()
     draft = _draft(context, input)
     with _one_use_of_the_key():
         if draft.key and _asks_others(draft) and (first := await ledger.first(draft.key, draft.hash)):
@@ -66,7 +68,7 @@ async def send_message(info: Info, input: SendMessageInput) -> Message:
     if not is_new or not at_once or kept.state.is_final:
         return to_message(kept)
     sending = context.post.pump.send(kept)
-    await asyncio.wait([sending], timeout=INLINE)
+    await asyncio.wait([sending], timeout=max(started + PATIENCE - monotonic(), 0))
     sent = sending.result() if sending.done() else None
     return to_message(sent) if sent else await as_it_is_now(context, kept.id)
 
@@ -202,11 +204,13 @@ async def _text(context: Context, wanted: Wanted) -> str | None:
     template = wanted.content.template
     if template is None:
         return text_of(wanted)
-    checks = Checks()
-    of_template = await refuse_template(checks, context.adapters, template)
+    checks, of_template = Checks(), None
     agent = {} if template.agent_id is None else {"agent_id": template.agent_id}
     tags = {_place(index): name for index, name in enumerate(template.tags or ())}
-    await profiles.refuse_unknown(context, checks, agent, tags)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_BEFORE):
+            of_template = await refuse_template(checks, context.adapters, template)
+            await profiles.refuse_unknown(context, checks, agent, tags)
     return text_of(wanted, of_template)
 
 

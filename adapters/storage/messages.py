@@ -152,13 +152,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     def after(self, event: Event, **said: Any) -> "Message":
         """As the event leaves it, which is written down already."""
-        return msgspec.structs.replace(
-            self,
-            state=event.state,
-            channel=event.channel or self.channel,
-            history=self.history + _write_events((event,)),
-            **said,
-        )
+        said |= {"state": event.state, "channel": event.channel or self.channel}
+        return msgspec.structs.replace(self.noted(event), **said)
+
+    def noted(self, *events: Event) -> "Message":
+        return msgspec.structs.replace(self, history=self.history + _write_events(events))
 
 
 _read_events = msgspec.json.Decoder(Event).decode_lines
@@ -437,6 +435,12 @@ class Messages(Questions):
     async def _raise_all(self, connection: AsyncConnection, raises: Sequence[_Raise]) -> None:
         if await _RAISE.run(connection, map(_values, raises)) < len(raises):
             raise _NotAll
+
+    @writes
+    async def note(self, connection: AsyncConnection, message: Message, *events: Event) -> Message:
+        """What happened without changing what it is."""
+        await connection.execute(_of(message.id).values(_and_then(*events)))
+        return message.noted(*events)
 
     @writes
     async def go_on(

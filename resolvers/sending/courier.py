@@ -85,7 +85,7 @@ class Courier:
     async def send_claimed(self, message: Message, claimed_at: float) -> Message | None:
         """The same for a message that is ours to send."""
         body = read_body(message.body)
-        step = await self._what_is_wanted(message, body)
+        message, step = await self._what_is_wanted(message, body)
         if monotonic() - claimed_at > START:  # this process was asleep
             await self._ledger.put_back(message.id, attempt=message.attempt, due=self._now())
         elif not step.channels:
@@ -181,13 +181,19 @@ class Courier:
             await asyncio.sleep(wait)
         return True
 
-    async def _what_is_wanted(self, message: Message, body: Body) -> Step:
+    async def _what_is_wanted(self, message: Message, body: Body) -> tuple[Message, Step]:
         """The step without the channels on which the addresses want nothing, as of this moment."""
         addresses = [address for address in (message.phone, message.messenger_id) if address]
         nothing = await self._ledger.wanted_nothing(*addresses)
         step = body.steps[message.step]
         out = suppressed(step.channels, nothing, phone=message.phone, messenger_id=message.messenger_id)
-        return Step(step.source, tuple(channel for channel in step.channels if channel not in out))
+        left = tuple(channel for channel in step.channels if channel not in out)
+        if left and out:
+            skipped = [
+                Event(state=State.SKIPPED, channel=channel, reason=why) for channel, why in out.items()
+            ]
+            message = await self._ledger.note(message, *skipped)
+        return message, Step(step.source, left)
 
     async def _ask(self, source: str, message: Message, body: Body, step: Step) -> str | None:
         """The vendor's id of the message, from those who give one."""

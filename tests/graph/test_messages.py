@@ -493,6 +493,18 @@ async def test_the_answer_comes_within_a_second_though_the_vendor_takes_ten(town
     }
 
 
+async def test_nor_does_a_template_wait_for_mercately(town: Gateway) -> None:
+    content = {"template": {"id": TEMPLATE, "parameters": ["a", "b", "c"]}}
+    await send(town, content=content)
+    town.mercately.trouble("delay", seconds=10)
+    started = perf_counter()
+    bare = "mutation ($input: SendMessageInput!) { sendMessage(input: $input) { status text } }"
+    sent = await town.data(bare, input=input_of(content=content))
+
+    assert perf_counter() - started < 1
+    assert sent["sendMessage"] == {"status": "QUEUED", "text": None}
+
+
 async def test_a_vendor_that_is_down_leaves_the_message_waiting_and_one_that_says_no_fails_it(
     town: Gateway,
 ) -> None:

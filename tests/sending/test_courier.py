@@ -19,7 +19,7 @@ from adapters.mercately.sandbox import MercatelySandbox
 from adapters.poster.sandbox import PosterSandbox
 from adapters.storage.messages import ANY_CHANNEL, Event, Id, Message, NewMessage, State
 from resolvers.sending.body import Body, Channel, Content, Template, write_body
-from resolvers.sending.cascade import steps_of
+from resolvers.sending.cascade import SUPPRESSED, steps_of
 from resolvers.sending.courier import Courier
 from resolvers.sending.pump import Pump
 from tests.gateways import lines_to
@@ -224,6 +224,10 @@ async def test_an_address_that_wants_nothing_gets_nothing(post: Post) -> None:
     nothing = await post.sent(Channel.VIBER, Channel.SMS)
 
     assert some.state is State.ACCEPTED
+    assert [(event.state, event.channel, event.reason) for event in some.events[1:]] == [
+        (State.SKIPPED, "viber", SUPPRESSED),
+        (State.ACCEPTED, "sms", None),
+    ]
     assert post.hyber.asked[-1].body["channels"] == ["sms"]
     assert (nothing.state, post.taken) == (State.SKIPPED, (1, 0, 0))
 
