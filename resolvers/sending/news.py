@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from adapters.storage.messages import Id
+from resolvers.sending.connection import connected_to
 from resolvers.tasks import stop
 
 if TYPE_CHECKING:
@@ -120,20 +121,10 @@ async def open_news(redis_url: str | None, environment: str) -> AsyncIterator[Ne
     if redis_url is None:
         yield News()
         return
-    # Here, so that who has no Redis starts without its client: importing that takes a good part of a second.
-    from redis.asyncio import Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
-    # Without retries and time-outs of its own: ours cover all that it does.
-    at_once = Retry(NoBackoff(), retries=0, supported_errors=())
-    redis = Redis.from_url(redis_url, retry=at_once, socket_timeout=None)
-    news = SharedNews(redis, f"switchboard:{environment}:messages")
-    loop = asyncio.create_task(news.run())
-    try:
-        yield news
-    finally:
-        await stop(loop)
-        with suppress(Exception):  # nobody waits for a Redis that hangs
-            async with asyncio.timeout(PATIENCE):
-                await redis.aclose()
+    async with connected_to(redis_url) as redis:
+        news = SharedNews(redis, f"switchboard:{environment}:messages")
+        loop = asyncio.create_task(news.run())
+        try:
+            yield news
+        finally:
+            await stop(loop)
