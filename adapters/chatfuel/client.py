@@ -47,6 +47,11 @@ class ChatfuelSettings(Source):
         min_length=1,
         description="Messenger's message tag; `UPDATE` is for those who wrote to the bot within 24 hours.",
     )
+    rate: float | None = Field(
+        25,
+        gt=0,
+        description="Messages a second at most, of all processes: Chatfuel takes so many from a bot.",
+    )
 
     @field_validator("bot_id")
     @classmethod
@@ -92,6 +97,11 @@ class Chatfuel(Rest):
     Sandbox = ChatfuelSandbox
 
     _settings: ChatfuelSettings
+
+    @property
+    def rate(self) -> float | None:
+        """Messages a second that it may be sent at most."""
+        return self._settings.rate
 
     async def ping(self) -> None:
         """Proves that something answers there, not that it takes our token: a send is all one can ask."""

@@ -50,6 +50,9 @@ class HyberSettings(Source):
     alpha_name: str = Field(
         "", description="Whom an SMS comes from, where it does not say: a name registered with GMS."
     )
+    rate: float | None = Field(
+        None, gt=0, description="Messages a second at most, of all processes; left out, there is no limit."
+    )
 
     @field_validator("batch_url", "reports_url")
     @classmethod
@@ -105,6 +108,11 @@ class Hyber(Rest):
         """Whom an SMS comes from that does not say."""
         return self._settings.alpha_name
 
+    @property
+    def rate(self) -> float | None:
+        """Messages a second that it may be sent at most."""
+        return self._settings.rate
+
     async def ping(self) -> None:
         await self.report(NOBODY)
 
@@ -122,7 +130,13 @@ class Hyber(Rest):
         forms = [message.form for message in messages]
         if not messages or forms[0] is None or any(form != forms[0] for form in forms):
             raise ValueError("The messages of a batch have one form, which says the same on each channel.")
-        body = {"messages": [message.part for message in messages], **forms[0]}
+        return await self.send_parts(forms[0], [message.part for message in messages])
+
+    async def send_parts(
+        self, form: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]
+    ) -> dict[str, str | Rejected]:
+        """The same of what the messages have in common, and of what is their own."""
+        body = {"messages": parts, **form}
         path = f"{self._settings.batch_url}/{self._client}/batch/sync"
         found = await self._post("send batch", path, _Batch, body)
         outcomes = {str(sent.extra_id): self._outcome(sent) for sent in found.messages if sent.extra_id}

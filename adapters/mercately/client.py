@@ -54,6 +54,9 @@ class MercatelySettings(Source):
     url: str = Field("https://app.mercately.com", description="The part before /retailers/api/v1.")
     slug: str = Field("", description="The retailer's slug.")
     api_key: SecretStr = Field(SecretStr(""), description="The retailer's API key.")
+    rate: float | None = Field(
+        None, gt=0, description="Messages a second at most, of all processes; left out, there is no limit."
+    )
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -232,9 +235,16 @@ class Mercately(Rest):
     Settings = MercatelySettings
     Sandbox = MercatelySandbox
 
+    _settings: MercatelySettings
+
     @classmethod
     def headers(cls, settings: MercatelySettings) -> Mapping[str, str]:
         return {"Slug": settings.slug, "Api-Key": settings.api_key.get_secret_value()}
+
+    @property
+    def rate(self) -> float | None:
+        """Messages a second that it may be sent at most."""
+        return self._settings.rate
 
     async def ping(self) -> None:
         await self.agents()

@@ -19,12 +19,16 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from adapters.storage.attic import Attic
+from adapters.storage.broadcasts import Broadcasts
+from adapters.storage.chunks import Chunks
 from adapters.storage.database import PATIENCE, Database, border
 from adapters.storage.directory import Directory
 from adapters.storage.everyprint import Everyprint
 from adapters.storage.links import Links
 from adapters.storage.messages import Messages
 from adapters.storage.migrations import REVISIONS
+from adapters.storage.traces import Traces
 
 CONNECTIONS = 10
 IDLE = 0.05
@@ -49,6 +53,10 @@ class Storage:
         self.links = Links(database)
         self.directory = Directory(database)
         self.messages = Messages(database)
+        self.broadcasts = Broadcasts(database)
+        self.chunks = Chunks(database)
+        self.attic = Attic(database)
+        self.traces = Traces(database)
 
     @property
     def embedded(self) -> bool:

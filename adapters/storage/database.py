@@ -24,6 +24,8 @@ from adapters.storage.tables import IdentityLockRow
 PATIENCE: float = 2
 """Seconds for a connection or a ping and, unless the settings say otherwise, for a question: aiomysql itself
 would wait for ever."""
+PATIENCE_WITH_MANY = 30.0
+"""Seconds for tens of thousands of rows."""
 PATIENCE_IN_TURN = 30.0
 """Seconds for the writers before us; each of them has patience of their own."""
 ATTEMPTS = 10
@@ -78,9 +80,20 @@ Question = Callable[Concatenate[Q, P], Coroutine[Any, Any, T]]
 
 
 def reads(method: Method[Q, P, T]) -> Question[Q, P, T]:
+    return _reads(method)
+
+
+def reads_many(method: Method[Q, P, T]) -> Question[Q, P, T]:
+    """Reads tens of thousands of rows: whoever waits for the answer has a deadline of their own."""
+    return _reads(method, least=PATIENCE_WITH_MANY)
+
+
+def _reads(method: Method[Q, P, T], *, least: float = 0) -> Question[Q, P, T]:
     @wraps(method)
     async def ask(self: Q, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        async with _in_time(self._database, method.__name__), self._database.reads.connect() as connection:
+        database = self._database
+        async with _in_time(database, method.__name__) as patience, database.reads.connect() as connection:
+            patience.reschedule(_end(max(database.patience, least)))
             return await method(self, connection, *args, **kwargs)
 
     return ask
@@ -96,10 +109,16 @@ def writes_identity(method: Method[Q, P, T]) -> Question[Q, P, T]:
     return _writes(method, identity=True)
 
 
-def _writes(method: Method[Q, P, T], *, identity: bool) -> Question[Q, P, T]:
+def writes_many(method: Method[Q, P, T]) -> Question[Q, P, T]:
+    """Writes tens of thousands of rows, for nobody who waits."""
+    return _writes(method, identity=False, least=PATIENCE_WITH_MANY)
+
+
+def _writes(method: Method[Q, P, T], *, identity: bool, least: float = 0) -> Question[Q, P, T]:
     @wraps(method)
     async def ask(self: Q, /, *args: P.args, **kwargs: P.kwargs) -> T:
         database = self._database
+        seconds = max(database.patience, least)
         turns = database.identity_turns if identity else database.turns
         async with _in_time(database, method.__name__) as patience:
             last_turn = _end(PATIENCE_IN_TURN)
@@ -108,12 +127,12 @@ def _writes(method: Method[Q, P, T], *, identity: bool) -> Question[Q, P, T]:
                     patience.reschedule(last_turn)
                     async with turns:
                         if not database.has_one_writer:  # there, to begin is to wait for one's turn
-                            patience.reschedule(_end(database.patience))
+                            patience.reschedule(_end(seconds))
                         async with database.writes.begin() as connection:
                             if identity:
                                 patience.reschedule(last_turn)
                                 await connection.execute(_IDENTITY_LOCK)
-                            patience.reschedule(_end(database.patience))
+                            patience.reschedule(_end(seconds))
                             return await method(self, connection, *args, **kwargs)
                 except DBAPIError as error:
                     if not attempts_left or not _was_too_late(error):

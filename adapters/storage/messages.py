@@ -12,11 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from time import time
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
@@ -25,14 +26,17 @@ from adapters.storage.database import (
     AnyRow,
     Database,
     Questions,
+    batches,
     is_mysql,
     reads,
     writes,
 )
 from adapters.storage.given import LONG_TEXT, MOMENT, NUMBER, TEXT, insert_given, update_given
 from adapters.storage.tables import (
+    BROADCAST,
     DELIVERY,
     DeliveryRow,
+    Moment,
     ReportRow,
     SuppressionRow,
     now,
@@ -42,6 +46,8 @@ from adapters.storage.together import Together
 ALONE = 0
 """The broadcast of a message that is of none."""
 ANY_CHANNEL = ""
+FORGOTTEN = b"{}"
+"""The body of a message whose recipient was forgotten: it is never sent again."""
 
 
 class State(StrEnum):
@@ -82,6 +88,14 @@ RANKS: Mapping[State, int] = {
 
 
 class Id(NamedTuple):
+    broadcast: int
+    seq: int
+
+
+class Place(NamedTuple):
+    """Where a message stands among others of all kinds, by when it was written down."""
+
+    created_at: datetime
     broadcast: int
     seq: int
 
@@ -148,7 +162,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def events(self) -> list[Event]:
         """All that happened to it, oldest first."""
-        return _read_events(self.history)
+        return read_events(self.history)
 
     def after(self, event: Event, **said: Any) -> "Message":
         """As the event leaves it, which is written down already."""
@@ -156,11 +170,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self.noted(event), **said)
 
     def noted(self, *events: Event) -> "Message":
-        return msgspec.structs.replace(self, history=self.history + _write_events(events))
+        return msgspec.structs.replace(self, history=self.history + write_events(events))
 
 
-_read_events = msgspec.json.Decoder(Event).decode_lines
-_write_events = msgspec.json.Encoder().encode_lines
+read_events = msgspec.json.Decoder(Event).decode_lines
+write_events = msgspec.json.Encoder().encode_lines
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +203,8 @@ class KeyReused(Exception):
     """The idempotency key came with other input before."""
 
 
+_CHANCE = 20
+"""Bits of a number that are chance; those before are the time."""
 _MESSAGES = select(DeliveryRow)
 _THOSE = select(DELIVERY).where(
     DELIVERY.c.broadcast_id == bindparam("broadcast"),
@@ -199,6 +215,7 @@ _SUPPRESSED = select(SuppressionRow).where(
     col(SuppressionRow.address).in_(bindparam("addresses", expanding=True))
 )
 _ID = col(DeliveryRow.broadcast_id), col(DeliveryRow.seq)
+_PLACE = (col(DeliveryRow.created_at), *_ID)
 
 
 class _Claim(NamedTuple):
@@ -231,6 +248,10 @@ _ADD = insert_given(
         **dict.fromkeys(("created_at", "send_at", "final_at"), MOMENT),
     },
 )
+_RUNS = (  # alone, or of a broadcast that has something to send
+    "(old.broadcast_id = 0 OR old.broadcast_id IN"
+    " (SELECT id FROM broadcast WHERE state IN ('running', 'completed')))"
+)
 _CLAIM = update_given(
     "delivery",
     keys=("broadcast_id", "seq"),
@@ -241,7 +262,7 @@ _CLAIM = update_given(
         "attempt": "attempt + 1",
         "due": "new_due",
     },
-    where=f"state = '{State.PENDING}' AND due <= new_moment",
+    where=f"state = '{State.PENDING}' AND due <= new_moment AND {_RUNS}",
 )
 _RAISE = update_given(
     "delivery",
@@ -341,18 +362,14 @@ class Messages(Questions):
         phones: Collection[str],
         messenger_ids: Collection[str],
         first: int,
-        before: Id | None = None,
+        before: Place | None = None,
     ) -> list[Message]:
-        """So many of the messages to any of the addresses, newest first, from behind the given one on."""
+        """So many of the messages to any of the addresses, newest first, from behind the given place on."""
         rows = _MESSAGES.where(_is_to(phones, messenger_ids))
         if before is not None:
-            rows = rows.where(
-                or_(
-                    col(DeliveryRow.seq) < before.seq,
-                    (col(DeliveryRow.seq) == before.seq) & (col(DeliveryRow.broadcast_id) < before.broadcast),
-                )
-            )
-        ordered = rows.order_by(col(DeliveryRow.seq).desc(), col(DeliveryRow.broadcast_id).desc())
+            place = literal(before.created_at, Moment()), before.broadcast, before.seq
+            rows = rows.where(tuple_(*_PLACE) < tuple_(*place))
+        ordered = rows.order_by(*(column.desc() for column in _PLACE))
         return [_plain(row) for row in await connection.execute(ordered.limit(first))]
 
     @reads
@@ -366,8 +383,14 @@ class Messages(Questions):
 
     @reads
     async def due(self, connection: AsyncConnection, moment: int, count: int) -> list[Message]:
-        """So many of those that somebody has to look at by now."""
-        rows = _MESSAGES.where(col(DeliveryRow.due) <= moment).order_by(col(DeliveryRow.due)).limit(count)
+        """So many of those that somebody has to look at by now; not what a paused broadcast has to send."""
+        paused = select(BROADCAST.c.id).where(BROADCAST.c.state == "paused")
+        waits = (col(DeliveryRow.state) == State.PENDING) & col(DeliveryRow.broadcast_id).in_(paused)
+        rows = (
+            _MESSAGES.where(col(DeliveryRow.due) <= moment, ~waits)
+            .order_by(col(DeliveryRow.due))
+            .limit(count)
+        )
         return [_plain(row) for row in await connection.execute(rows)]
 
     async def claim(self, id: Id, moment: int, *, due: int) -> Message | None:
@@ -419,6 +442,27 @@ class Messages(Questions):
         """Whether the state went up; with `attempt`, only if no later one has begun."""
         return await self._raising(_Raise(id, event, attempt, vendor_id, failure, due, keep_due))
 
+    async def accept(
+        self, taken: Sequence[tuple[Message, str | None]], event: Event, due: int | None
+    ) -> None:
+        """The same for many whose vendor has taken them, of whom nobody knows more yet."""
+        await self._raise(
+            [
+                _Raise(message.id, event, message.attempt, vendor_id, None, due, keep_due=False)
+                for message, vendor_id in taken
+            ]
+        )
+
+    async def raise_all(self, events: Sequence[tuple[Id, Event]]) -> None:
+        """The same for many that go up, each of them once; when they are looked at again does not change."""
+        for some in batches(events):
+            await self._raise(
+                [
+                    _Raise(id, event, None, None, None, None, keep_due=not event.state.is_final)
+                    for id, event in some
+                ]
+            )
+
     async def _raise(self, raises: Sequence[_Raise]) -> list[bool]:
         with suppress(_NotAll):
             await self._raise_all(raises)
@@ -439,7 +483,7 @@ class Messages(Questions):
     @writes
     async def note(self, connection: AsyncConnection, message: Message, *events: Event) -> Message:
         """What happened without changing what it is."""
-        await connection.execute(_of(message.id).values(_and_then(*events)))
+        await connection.execute(_of(message.id).values(and_then(*events)))
         return message.noted(*events)
 
     @writes
@@ -459,6 +503,7 @@ class Messages(Questions):
         under_way = (
             col(DeliveryRow.attempt) == attempt,
             col(DeliveryRow.state_rank).between(State.SENDING.rank, State.SENT.rank),
+            col(DeliveryRow.body) != FORGOTTEN,
         )
         values = {
             "state": State.PENDING,
@@ -468,7 +513,7 @@ class Messages(Questions):
             "vendor_id": None,
             "due": due,
             **(_columns(failure) if failure else {}),
-            **_and_then(event, Event(state=State.PENDING, channel=channel)),
+            **and_then(event, Event(state=State.PENDING, channel=channel)),
         }
         return await _changed(connection, _of(id, *under_way).values(values))
 
@@ -480,19 +525,27 @@ class Messages(Questions):
         return await _changed(connection, _of(id, *sending).values(values))
 
     @writes
+    async def cancel_with_its_broadcast(self, connection: AsyncConnection, id: Id) -> bool:
+        """Whether it had come back to be sent again after its broadcast was cancelled."""
+        cancelled = select(BROADCAST.c.id).where(BROADCAST.c.state == "cancelled")
+        pending = _of(
+            id, col(DeliveryRow.state) == State.PENDING, col(DeliveryRow.broadcast_id).in_(cancelled)
+        )
+        return await _changed(connection, pending.values(_cancelled()))
+
+    @writes
     async def cancel(self, connection: AsyncConnection, id: Id) -> bool:
         """Whether it had not gone out, and now never will."""
         pending = _of(id, col(DeliveryRow.state) == State.PENDING)
-        event = Event(state=State.CANCELLED)
-        values = {"state": event.state, "state_rank": event.state.rank, "due": None, "final_at": event.at}
-        return await _changed(connection, pending.values(values | _and_then(event)))
+        return await _changed(connection, pending.values(_cancelled()))
 
     # Reports
 
     @writes
     async def receive(self, connection: AsyncConnection, reports: Iterable[Report]) -> None:
         """Keeps them until somebody applies them; one that is there already is no news."""
-        rows = [msgspec.structs.asdict(report) | {"waiting": True} for report in reports]
+        new = {"waiting": True, "received_at": now()}
+        rows = [msgspec.structs.asdict(report) | new for report in reports]
         if not rows:
             return
         if is_mysql(connection):
@@ -548,7 +601,12 @@ class Messages(Questions):
 
 def _new_seq() -> int:
     """By time, and for those of one millisecond by chance."""
-    return (int(time() * 1000) << 20) | secrets.randbits(20)
+    return (int(time() * 1000) << _CHANCE) | secrets.randbits(_CHANCE)
+
+
+def first_seq_at(moment: datetime) -> int:
+    """Of a message that is of no broadcast, if it was added then."""
+    return int(moment.timestamp() * 1000) << _CHANCE
 
 
 def _of(id: Id, *conditions: ColumnElement[bool]) -> Any:
@@ -579,9 +637,15 @@ async def _with_keys(
     return {row.idempotency_key: (row.input_hash, _plain(row)) for row in rows}
 
 
-def _and_then(*events: Event) -> dict[str, Any]:
+def and_then(*events: Event) -> dict[str, Any]:
     """The history with what happened now."""
-    return {"history": DELIVERY.c.history.concat(_write_events(events))}
+    return {"history": DELIVERY.c.history.concat(write_events(events))}
+
+
+def _cancelled() -> dict[str, Any]:
+    event = Event(state=State.CANCELLED)
+    values = {"state": event.state, "state_rank": event.state.rank, "due": None, "final_at": event.at}
+    return values | and_then(event)
 
 
 def _to_be(new: NewMessage) -> Message:
@@ -600,7 +664,7 @@ def _to_be(new: NewMessage) -> Message:
         channel=new.channel,
         vendor_id=None,
         body=new.body,
-        history=_write_events(new.events),
+        history=write_events(new.events),
         failure_code=None,
         failure_text=None,
         vendor_code=None,
@@ -631,22 +695,29 @@ def _claim_values(claim: _Claim) -> dict[str, Any]:
 
 
 def _values(each: _Raise) -> dict[str, Any]:
-    id, event = each.id, each.event
-    said = _text_of(event.at)
     return {
-        "broadcast_id": id.broadcast,
-        "seq": id.seq,
+        "broadcast_id": each.id.broadcast,
+        "seq": each.id.seq,
         "only": each.attempt,
-        "state": event.state,
-        "state_rank": event.state.rank,
-        "channel": event.channel,
         "vendor_id": each.vendor_id,
         **(_columns(each.failure) if each.failure else {}),
         "due": each.due,
         "keeps_due": int(each.keep_due),
+        **_told(each.event),
+    }
+
+
+@lru_cache(maxsize=16)
+def _told(event: Event) -> dict[str, Any]:
+    """Of many messages it is often the same event."""
+    said = _text_of(event.at)
+    return {
+        "state": event.state,
+        "state_rank": event.state.rank,
+        "channel": event.channel,
         "accepted_at": said if event.state is State.ACCEPTED else None,
         "final_at": said if event.state.is_final else None,
-        "history": _write_events((event,)).decode(),
+        "history": write_events((event,)).decode(),
     }
 
 

@@ -152,13 +152,13 @@ def _conditions(filter: Filter) -> Iterator[_Condition]:
         entry = ENTRY.alias()
         yield _Condition(entry, (entry.c.source == sayable(filter.source),))
     if filter.group is not None:
-        yield _in_group(*filter.group)
+        yield in_group(*filter.group)
     if filter.tag is not None:
         tag = TAG.alias()
         yield _Condition(tag, (tag.c.tag == tag_name(filter.tag),))
 
 
-def _in_group(source: str, id: str) -> _Condition:
+def in_group(source: str, id: str) -> _Condition:
     if source == OWN_GROUPS:
         member = MEMBER.alias()
         return _Condition(member, (member.c.group_id == _number(id),))

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import BigInteger, SmallInteger, TypeDecorator, TypeEngine
@@ -98,6 +99,11 @@ def now() -> datetime:
 def _id() -> Any:
     """A number that names a row and, even when the row is gone, never another."""
     return Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+
+
+def _said(column: str) -> dict[str, Any]:
+    """Of an index: on SQLite nothing is in it that is null there, as most of it would be."""
+    return {"sqlite_where": text(f"{column} IS NOT NULL")}
 
 
 class CustomerRow(SQLModel, table=True):
@@ -196,6 +202,8 @@ class DirectoryEntryRow(SQLModel, table=True):
         Index("ix_directory_entry_source", "source", "person"),
         Index("ix_directory_entry_group", "source", "group_key", "person"),
         Index("ix_directory_entry_seen", "source", "seen"),
+        # All that most broadcasts ask of everybody: without the rows, which lie all over the table.
+        Index("ix_directory_entry_audience", "person", "source", "key", "phone", "first_name", "last_name"),
         ON_MYSQL,
     )
 
@@ -247,9 +255,11 @@ class DeliveryRow(SQLModel, table=True):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("broadcast_id", "recipient_key", name="uq_delivery_recipient_key"),
-        UniqueConstraint("idempotency_key", name="uq_delivery_idempotency_key"),
-        Index("ix_delivery_phone", "phone", "seq"),
-        Index("ix_delivery_messenger_id", "messenger_id", "seq"),
+        Index("uq_delivery_idempotency_key", "idempotency_key", unique=True, **_said("idempotency_key")),
+        Index("ix_delivery_due", "due", **_said("due")),
+        Index("ix_delivery_phone", "phone", "seq", **_said("phone")),
+        Index("ix_delivery_messenger_id", "messenger_id", "seq", **_said("messenger_id")),
+        Index("ix_delivery_state", "broadcast_id", "state", "seq"),
         ON_MYSQL,
     )
 
@@ -260,7 +270,7 @@ class DeliveryRow(SQLModel, table=True):
     messenger_id: str | None = Field(max_length=64)
     state: str = Field(max_length=12)
     state_rank: int = Field(sa_type=SmallInteger)
-    due: int | None = Field(sa_type=BigInteger, index=True)
+    due: int | None = Field(sa_type=BigInteger)
     step: int = Field(sa_type=SmallInteger)
     attempt: int = Field(sa_type=SmallInteger)
     channel: str | None = Field(max_length=10)
@@ -280,6 +290,58 @@ class DeliveryRow(SQLModel, table=True):
     final_at: datetime | None = Field(sa_type=Moment)
 
 
+class BroadcastRow(SQLModel, table=True):
+    """The phase is what is still to be done to its rows, from `place` on; while leased, by its owner."""
+
+    __tablename__ = "broadcast"
+    __table_args__ = (
+        UniqueConstraint("idempotency_key", name="uq_broadcast_idempotency_key"),
+        ON_MYSQL | {"sqlite_autoincrement": True},
+    )
+
+    id: int = Field(sa_column=_id())
+    state: str = Field(max_length=12, index=True)
+    reason: str | None = Field(max_length=255)
+    phase: str | None = Field(max_length=8, index=True)
+    place: str = Field(max_length=128)
+    owner: str | None = Field(max_length=64)
+    leased_until: int = Field(sa_type=BigInteger)
+    total: int
+    """Of the rows that are planned by now."""
+    last_seq: int = Field(sa_type=BigInteger)
+    chunks: int
+    plan: bytes = Field(sa_type=Json)
+    listed: bytes = Field(sa_type=Json)
+    """The keys of its people, if they were named one by one."""
+    body: bytes = Field(sa_type=Json)
+    rate_per_second: float | None
+    tag: str | None = Field(max_length=64)
+    idempotency_key: str | None = Field(max_length=255)
+    input_hash: str | None = Field(max_length=64)
+    created_at: datetime = Field(sa_type=Moment)
+    send_at: datetime | None = Field(sa_type=Moment)
+    started_at: datetime | None = Field(sa_type=Moment)
+    finished_at: datetime | None = Field(sa_type=Moment)
+    purged_counts: bytes | None = Field(sa_type=Json)
+    """By state, of its deliveries that are not kept any more."""
+
+
+class ChunkRow(SQLModel, table=True):
+    """Deliveries of a broadcast, from `lo` to `hi`; `due` is when it may be taken, or its lease is over."""
+
+    __tablename__ = "chunk"
+    __table_args__ = (Index("ix_chunk_due", "broadcast_id", "state", "due"), ON_MYSQL)
+
+    broadcast_id: int = Field(sa_type=BigInteger, primary_key=True)
+    n: int = Field(primary_key=True)
+    lo: int = Field(sa_type=BigInteger)
+    hi: int = Field(sa_type=BigInteger)
+    state: str = Field(max_length=8)
+    token: str | None = Field(max_length=64)
+    due: int = Field(sa_type=BigInteger)
+    tries: int
+
+
 class ReportRow(SQLModel, table=True):
     """What a vendor told us of a message, as it came; the same twice is one."""
 
@@ -297,6 +359,7 @@ class ReportRow(SQLModel, table=True):
     at: int = Field(sa_type=BigInteger)
     body: bytes = Field(sa_type=Json)
     waiting: bool
+    received_at: datetime = Field(sa_type=Moment)
 
 
 class SuppressionRow(SQLModel, table=True):
@@ -311,7 +374,23 @@ class SuppressionRow(SQLModel, table=True):
     created_at: datetime = Field(sa_type=Moment)
 
 
+class AtticRow(SQLModel, table=True):
+    """The one row by which a single process clears; nobody else does until then."""
+
+    __tablename__ = "attic"
+    __table_args__ = (ON_MYSQL,)
+
+    id: int = Field(primary_key=True)
+    owner: str | None = Field(max_length=64)
+    until: int = Field(sa_type=BigInteger)
+
+
 ENTRY: Table = SQLModel.metadata.tables["directory_entry"]
 TAG: Table = SQLModel.metadata.tables["directory_tag"]
 MEMBER: Table = SQLModel.metadata.tables["customer_group_member"]
 DELIVERY: Table = SQLModel.metadata.tables["delivery"]
+BROADCAST: Table = SQLModel.metadata.tables["broadcast"]
+CHUNK: Table = SQLModel.metadata.tables["chunk"]
+REPORT: Table = SQLModel.metadata.tables["report"]
+SUPPRESSION: Table = SQLModel.metadata.tables["suppression"]
+ATTIC: Table = SQLModel.metadata.tables["attic"]

@@ -16,6 +16,7 @@ from adapters.storage.messages import (
     Message,
     Messages,
     NewMessage,
+    Place,
     Report,
     State,
 )
@@ -190,17 +191,16 @@ async def test_who_cannot_be_reached_is_skipped_from_the_start(messages: Message
 
 
 async def test_a_persons_messages_come_newest_first_by_any_address(messages: Messages) -> None:
-    ids = [
-        (await queued(messages, **to)).id
-        for to in ({}, {"phone": None, "messenger_id": "9"}, {"phone": "+1"})
+    made = [
+        await queued(messages, **to) for to in ({}, {"phone": None, "messenger_id": "9"}, {"phone": "+1"})
     ]
     phones, messenger_ids = ["+593990009102"], ["9"]
 
     page = await messages.to_person(phones, messenger_ids, 10)
-    ordered = sorted(ids[:2], key=lambda id: id.seq, reverse=True)
-    assert [message.id for message in page] == ordered
-    rest = await messages.to_person(phones, messenger_ids, 10, ordered[0])
-    assert [message.id for message in rest] == ordered[1:]
+    places = sorted((Place(message.created_at, *message.id) for message in made[:2]), reverse=True)
+    assert [Place(message.created_at, *message.id) for message in page] == places
+    rest = await messages.to_person(phones, messenger_ids, 10, places[0])
+    assert [message.id for message in rest] == [places[1][1:]]
     assert await messages.count_to_person(phones, messenger_ids) == 2
     assert await messages.to_person([], [], 10) == []
 

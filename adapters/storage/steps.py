@@ -1,0 +1,212 @@
+"""Steps: what is done to all rows of a broadcast at once, some thousands at a time.
+
+Each says what it leaves to be written to the broadcast; without a place to go on from, it was the last.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, Subquery, case, exists, func, insert, literal, select, update
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.storage import messages
+from adapters.storage.audience import Plan, json_at, judged, page_of
+from adapters.storage.database import AnyRow, is_mysql
+from adapters.storage.messages import Event, and_then, write_events
+from adapters.storage.tables import CHUNK, DELIVERY, Moment
+
+PAGE = 20_000
+"""So many people are planned in one transaction."""
+PAGE_OF_ONE_WRITER = 100_000
+"""SQLite writes all leaves of an index anew in every transaction that fills it: the fewer, the faster."""
+CACHE_OF_ONE_WRITER, USUAL_CACHE = 64_000, 2_000
+"""KiB in which it keeps these leaves meanwhile."""
+SETTLED = 30_000
+"""Milliseconds after which nobody has anything in hand any more that was taken before."""
+CHUNK_SIZE = 1_000
+STEP = 5_000
+"""So many rows are cancelled or retried in one transaction."""
+RETRIED = messages.State.FAILED, messages.State.EXPIRED
+
+
+class State(StrEnum):
+    DRAFTING = "drafting"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+class Phase(StrEnum):
+    PLAN = "plan"
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+async def plan(connection: AsyncConnection, current: AnyRow, moment: int, size: int) -> dict[str, Any]:
+    await _keep_in_memory(connection, CACHE_OF_ONE_WRITER)
+    said, at = msgspec.json.decode(current.plan, type=Plan), at_moment(moment)
+    listed = msgspec.json.decode(current.listed, type=tuple[str, ...])
+    page = await page_of(connection, said, listed, current.place, size)
+    last, total, chunks = current.last_seq, current.total, list[dict[str, Any]]()
+    for people in await judged(connection, said, page):
+        await connection.execute(_once_an_address(connection, _deliveries(current.id, last, people, at)))
+        new = *in_states(current.id, messages.State.PENDING, messages.State.SKIPPED), DELIVERY.c.seq > last
+        counted = select(DELIVERY.c.state, func.count().label("rows"), func.max(DELIVERY.c.seq).label("last"))
+        by_state = (await connection.execute(counted.where(*new).group_by(DELIVERY.c.state))).all()
+        for row in by_state:
+            total += row.rows
+            if row.state == messages.State.PENDING:
+                chunks += _chunks(current.id, current.chunks + len(chunks), last + 1, row.last)
+        last = max((row.last for row in by_state), default=last)
+    if chunks:
+        await connection.execute(insert(CHUNK), chunks)
+    await _keep_in_memory(connection, USUAL_CACHE)
+    values = {"total": total, "last_seq": last, "chunks": current.chunks + len(chunks)}
+    if page.edge is not None:
+        return values | {"place": page.edge}
+    if not values["chunks"]:
+        return values | {"state": State.COMPLETED, "started_at": at, "finished_at": at}
+    if current.send_at and current.send_at > at:
+        return values | {"state": State.SCHEDULED}
+    return values | {"state": State.RUNNING, "started_at": at}
+
+
+async def _keep_in_memory(connection: AsyncConnection, kibibytes: int) -> None:
+    """Of SQLite's pages, by this connection; MySQL's are in a memory of their own."""
+    if not is_mysql(connection):
+        await connection.exec_driver_sql(f"PRAGMA cache_size = -{kibibytes}")
+
+
+def _deliveries(id: int, last: int, people: Subquery, at: datetime) -> Select[Any]:
+    """A row for each, in the order of addresses, as indexes grow fastest; behind them who is skipped."""
+    one, is_out = people.c, people.c.why.is_not(None)
+    place = func.row_number().over(order_by=[is_out, one.key, one.person])
+    row = {
+        "broadcast_id": literal(id),
+        "seq": literal(last) + place,
+        "recipient_key": one.key,
+        "phone": one.phone,
+        "messenger_id": one.messenger_id,
+        "state": case((is_out, messages.State.SKIPPED.value), else_=messages.State.PENDING.value),
+        "state_rank": case((is_out, messages.State.SKIPPED.rank), else_=messages.State.PENDING.rank),
+        "step": literal(0),
+        "attempt": literal(0),
+        "channel": case((is_out, None), else_=one.channel),
+        "body": one.part,
+        "history": case((is_out, _skipped(one.why, at)), else_=""),
+        "failure_text": one.why,
+        "created_at": literal(at, Moment()),
+        "final_at": case((is_out, literal(at, Moment())), else_=None),
+    }
+    # The condition tells SQLite's parser where the rows end and what to do with a conflict begins.
+    return select(*(column.label(name) for name, column in row.items())).where(one.person != "")
+
+
+def _skipped(why: ColumnElement[str], at: datetime) -> ColumnElement[str]:
+    """A line of history with the reason of each."""
+    line = write_events((Event(state=messages.State.SKIPPED, reason="?", at=at),)).decode()
+    before, after = line.split("?")
+    return literal(before) + why + literal(after)
+
+
+def _once_an_address(connection: AsyncConnection, rows: Select[Any]) -> Any:
+    """Whose address another has got already gets no row."""
+    names = list(rows.selected_columns.keys())
+    if is_mysql(connection):
+        mine = mysql.insert(DELIVERY).from_select(names, rows)
+        return mine.on_duplicate_key_update(seq=DELIVERY.c.seq)
+    return sqlite.insert(DELIVERY).from_select(names, rows).on_conflict_do_nothing()
+
+
+def _chunks(id: int, count: int, first: int, last: int) -> Iterator[dict[str, Any]]:
+    for n, lo in enumerate(range(first, last + 1, CHUNK_SIZE), count):
+        hi = min(lo + CHUNK_SIZE - 1, last)
+        yield {"broadcast_id": id, "n": n, "lo": lo, "hi": hi, "state": "waiting", "due": 0, "tries": 0}
+
+
+async def cancel(connection: AsyncConnection, current: AnyRow, moment: int, size: int) -> dict[str, Any]:
+    at, row = at_moment(moment), DELIVERY.c
+    pending = in_states(current.id, messages.State.PENDING)
+    seqs = await _next(connection, pending, size)
+    if seqs:
+        these = row.broadcast_id == current.id, row.seq.between(seqs[0], seqs[-1])
+        state = messages.State.CANCELLED
+        values = {"state": state, "state_rank": state.rank, "due": None, "final_at": at}
+        values |= and_then(Event(state=state, at=at))
+        await connection.execute(update(DELIVERY).where(*pending, *these).values(values))
+    if len(seqs) == size:
+        return {"place": str(seqs[-1])}
+    in_hand = *in_states(current.id, messages.State.SENDING), row.due.is_(None)
+    await connection.execute(update(DELIVERY).where(*in_hand).values(due=moment + SETTLED))
+    await connection.execute(
+        update(CHUNK).where(CHUNK.c.broadcast_id == current.id).values(state="done", token=None)
+    )
+    return {}
+
+
+async def retry(connection: AsyncConnection, current: AnyRow, moment: int, size: int) -> dict[str, Any]:
+    """Their chunks are there to be taken again."""
+    row, failed = DELIVERY.c, retried_in(current.id)
+    seqs = await _next(connection, failed, size)
+    if seqs:
+        these = row.broadcast_id == current.id, row.seq.between(seqs[0], seqs[-1])
+        state = messages.State.PENDING
+        await connection.execute(
+            update(DELIVERY)
+            .where(*failed, *these)
+            .values(
+                state=state,
+                state_rank=state.rank,
+                due=None,
+                step=0,
+                channel=json_at(connection, row.body, "$.channels[0]"),
+                vendor_id=None,
+                failure_code=None,
+                failure_text=None,
+                vendor_code=None,
+                accepted_at=None,
+                final_at=None,
+                **and_then(Event(state=state, at=at_moment(moment))),
+            )
+        )
+        chunk = CHUNK.c
+        touched = chunk.broadcast_id == current.id, chunk.lo <= seqs[-1], chunk.hi >= seqs[0]
+        to_do = exists(select(1).where(*pending_in(chunk.broadcast_id, chunk.lo, chunk.hi)))
+        reopened = update(CHUNK).where(*touched, chunk.state == "done", to_do)
+        await connection.execute(reopened.values(state="waiting", token=None, due=0))
+    return {"place": str(seqs[-1])} if len(seqs) == size else {}
+
+
+def pending_in(broadcast_id: Any, lo: Any, hi: Any) -> tuple[ColumnElement[bool], ...]:
+    """Rows that a chunk's task is to take: a message that has been on its way has a time of its own."""
+    row = DELIVERY.c
+    return (
+        row.broadcast_id == broadcast_id,
+        row.state == messages.State.PENDING,
+        row.seq.between(lo, hi),
+        row.due.is_(None),
+    )
+
+
+def retried_in(id: int) -> tuple[ColumnElement[bool], ...]:
+    return *in_states(id, *RETRIED), DELIVERY.c.body != messages.FORGOTTEN
+
+
+async def _next(connection: AsyncConnection, those: tuple[ColumnElement[bool], ...], size: int) -> list[int]:
+    """The first of them: a step takes them out of the state by which the next would find them."""
+    rows = select(DELIVERY.c.seq).where(*those).order_by(DELIVERY.c.seq).limit(size)
+    return list(await connection.scalars(rows))
+
+
+def in_states(id: int, *states: messages.State) -> tuple[ColumnElement[bool], ...]:
+    return DELIVERY.c.broadcast_id == id, DELIVERY.c.state.in_(states)
+
+
+def at_moment(moment: int) -> datetime:
+    return datetime.fromtimestamp(moment / 1000, UTC)
