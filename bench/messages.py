@@ -35,6 +35,7 @@ NOTHING, SEND = ({"query": f"mutation {{ {field}{SAID} }}"} for field in ("nothi
 NOTHING_SENT = Message(
     id=strawberry.ID("TWVzc2FnZTowOjE="),
     template_id=None,
+    broadcast_id=None,
     recipient=Recipient(phone=None, messenger_id=None),
     channels=[],
     channel=None,

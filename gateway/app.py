@@ -18,7 +18,8 @@ from gateway.errors import codes
 from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, CONTEXT, ERRORS, POST, REQUEST_ID, RETURN_CODE
 from gateway.refresher import refreshing
-from gateway.settings import Sending, Settings
+from gateway.sending import sending
+from gateway.settings import Settings
 from gateway.view import View
 from resolvers.changes import all_ended
 from resolvers.sending.post import open_post
@@ -37,14 +38,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
             open_adapters(
                 lines, settings.database, settings.database_connections, settings.database_timeout
             ) as app[ADAPTERS],
-            open_post(
-                app[ADAPTERS],
-                environment=settings.environment,
-                callback_url=settings.callback_url,
-                redis_url=settings.redis,
-                sends_at_once=settings.sending is not Sending.OFF,
-                sends_what_waits=settings.sending is Sending.ON,
-            ) as app[POST],
+            open_post(app[ADAPTERS], sending(settings)) as app[POST],
             refreshing(app[ADAPTERS], settings),
         ):
             yield

@@ -24,6 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+broadcasts = typer.Typer(no_args_is_help=True)
+app.add_typer(broadcasts, name="broadcast", help="How far broadcasts are.")
+
 
 def main() -> None:
     from gateway.server import CannotStart
@@ -72,6 +75,15 @@ def serve(
 
 
 @app.command()
+def worker() -> None:
+    """Send what waits, messages and broadcasts, and serve nobody; run as many as you like."""
+    from gateway import server
+    from gateway import worker as worker_
+
+    server.run(worker_.work(_settings()))
+
+
+@app.command()
 def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -117,6 +129,25 @@ def sync(
 
 
 @app.command()
+def forget(
+    customer: Annotated[
+        str,
+        typer.Argument(
+            metavar="CUSTOMER", help="The id of the graph, a phone, or a Messenger id.", show_default=False
+        ),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+) -> None:
+    """Take a customer's addresses and texts out of all messages and reports, and keep the counts."""
+    from gateway import forget, logs, server
+
+    settings = _settings()
+    logs.configure(settings, quiet=True)
+    if not server.run(forget.run(settings, customer, ask=not yes)):
+        raise typer.Exit(1)
+
+
+@app.command()
 def schema() -> None:
     """Print the schema of the graph."""
     from gateway.graph import build_graph
@@ -146,6 +177,35 @@ def doctor() -> None:
     doctor.show(findings)
     if any(finding.works is False for finding in findings):
         raise typer.Exit(1)
+
+
+@broadcasts.command("show")
+def show_broadcast(
+    id: Annotated[str, typer.Argument(metavar="ID", help="As the graph has it.", show_default=False)],
+    once: Annotated[bool, typer.Option("--once", help="Say how far it is now, and end.")] = False,
+) -> None:
+    """Watch how far a broadcast is, until it is over."""
+    from gateway import broadcasts, logs, server
+
+    settings = _settings()
+    logs.configure(settings, quiet=True)
+    try:
+        server.run(broadcasts.show(settings, id, once=once))
+    except KeyboardInterrupt:
+        typer.echo("Stopped watching: the broadcast goes on.", err=True)
+        raise typer.Exit(130) from None
+
+
+@broadcasts.command("list")
+def list_broadcasts(
+    count: Annotated[int, typer.Option(min=1, max=1000, help="So many.")] = 20,
+) -> None:
+    """The newest broadcasts, and how far each is."""
+    from gateway import broadcasts, logs, server
+
+    settings = _settings()
+    logs.configure(settings, quiet=True)
+    server.run(broadcasts.list_newest(settings, count))
 
 
 def _settings(**flags: object) -> "Settings":

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,14 @@ PREFIX = "SWITCHBOARD_"
 NESTED = "__"
 REPORTS = "/hyber/reports"
 """The path behind which Hyber's reports arrive."""
+BROKERS = {
+    "redis": "taskiq_redis",
+    "rediss": "taskiq_redis",
+    "amqp": "taskiq_aio_pika",
+    "amqps": "taskiq_aio_pika",
+    "nats": "taskiq_nats",
+}
+"""What speaks to each; the extra `brokers` brings all but Redis."""
 
 
 class LogFormat(StrEnum):
@@ -74,7 +83,15 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None,
         description="`redis://user:password@host/0`, or `rediss://...`: through it several processes tell "
-        "each other at once what became of a message. Left out, they see it within a second.",
+        "each other at once what became of a message, and keep to the vendors' rates together. Left out, it "
+        "is the broker, if that is Redis; else they see it within a second, and each keeps to the rates "
+        "alone.",
+    )
+    broker_url: SecretStr | None = Field(
+        None,
+        description="What carries broadcasts to other processes: `redis://user:password@host/0`, "
+        "`amqp://user:password@host/` or `nats://host`; for the last two, install "
+        "`switchboard-gateway[brokers]`. Left out, each process sends what it gives out.",
     )
     database_timeout: float = Field(
         PATIENCE, gt=0, le=60, description="Seconds a question to the database may take."
@@ -132,6 +149,22 @@ class Settings(BaseSettings):
         description="`own`: this process sends what it is asked to send, at once, and leaves what waits to "
         "another one. `off`: it leaves all sending to another one.",
     )
+    slots: int = Field(
+        4, ge=1, le=64, description="Chunks of broadcasts, of 1,000 messages, that a process sends at a time."
+    )
+    keep_messages: int = Field(
+        400,
+        ge=0,
+        le=36_500,
+        description="Days for which messages that are over are kept, each with its recipient and its text; 0 "
+        "is for ever. The counts of a broadcast stay.",
+    )
+    keep_reports: int = Field(
+        30,
+        ge=0,
+        le=36_500,
+        description="Days for which Hyber's reports are kept after they were applied; 0 is for ever.",
+    )
     environment: str = Field(
         "local",
         pattern="^[a-z0-9]{1,12}$",
@@ -167,6 +200,21 @@ class Settings(BaseSettings):
             pass
         raise ValueError("must be redis://host:port/number or rediss://host:port/number")
 
+    @field_validator("broker_url")
+    @classmethod
+    def _is_a_broker(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
+        try:
+            client = BROKERS.get(make_url(url.get_secret_value()).drivername)
+        except (ValueError, ArgumentError):
+            client = None
+        if client is None:
+            raise ValueError("must be redis://host:port/number, amqp://user:password@host/ or nats://host")
+        if find_spec(client) is None:
+            raise ValueError("its client is missing, install switchboard-gateway[brokers]")
+        return url
+
     @field_validator("region")
     @classmethod
     def _has_phones(cls, region: str) -> str:
@@ -194,7 +242,13 @@ class Settings(BaseSettings):
 
     @property
     def redis(self) -> str | None:
-        return self.redis_url.get_secret_value() if self.redis_url else None
+        if self.redis_url:
+            return self.redis_url.get_secret_value()
+        return self.broker if self.broker and self.broker.startswith("redis") else None
+
+    @property
+    def broker(self) -> str | None:
+        return self.broker_url.get_secret_value() if self.broker_url else None
 
     @property
     def has_door(self) -> bool:

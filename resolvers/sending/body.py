@@ -1,6 +1,6 @@
 """Body: what a message says and by which steps, frozen when it was accepted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -58,15 +58,29 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    content: Content
-    channels: tuple[Channel, ...]
+    """Of a message whose recipient was forgotten there is nothing."""
+
+    content: Content = Content()
+    channels: tuple[Channel, ...] = ()
     """As they were asked for."""
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...] = ()
     """By those channels on which the recipient can be reached."""
     text: str | None = None
     """As a person reads it."""
     tag: str | None = None
     division_code: str | None = None
+
+
+def text_of(content: Content, channels: Iterable[Channel], of_template: str | None = None) -> str | None:
+    """As a person reads it, on the first of the channels that has a text."""
+    for channel in channels:
+        if option := content.option(channel):
+            text = option.text
+        else:
+            text = content.messenger if channel is Channel.MESSENGER else of_template
+        if text:
+            return text
+    return None
 
 
 write_body = msgspec.json.Encoder().encode

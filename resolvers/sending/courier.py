@@ -6,7 +6,8 @@ asked for it by our own id; the vendors that cannot be asked leave it unknown, a
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from time import monotonic, time
 
@@ -17,23 +18,24 @@ from adapters import Adapters
 from adapters.errors import Busy, Misconfigured, Rejected, SourceError
 from adapters.hyber import message as hyber
 from adapters.hyber import report
-from adapters.storage.messages import Event, Failure, Id, Message, State
-from resolvers.sending.body import Body, Channel, Step, read_body
+from adapters.storage.messages import ALONE, Event, Failure, Id, Message, State
+from resolvers.sending.body import Body, Channel, Step
 from resolvers.sending.cascade import suppressed
-from resolvers.sending.pace import Pace
+from resolvers.sending.letter import Letters
+from resolvers.sending.limits import Limits
 
 SETTLE = 15_000
 """Milliseconds, beyond its time-out, after which a vendor has decided, and can be asked what."""
 START = 5.0
 """Seconds within which a claimed message leaves, or does not: somebody else may take it for lost."""
+PATIENCE_FOR_A_TURN = 1.0
+"""Seconds to wait for one's turn at a vendor."""
 AGAIN = 5_000
 """Milliseconds until what was certainly not sent is tried again."""
 SLACK = 60_000
 """Milliseconds that a report may be late."""
 FIRST_LOOK, LONGEST_PAUSE = 1_000, 300_000
 """Milliseconds from one look at what became of a message to the next, where no report is pushed to us."""
-CHATFUELS_RATE = 25
-"""Requests a second that a bot may make."""
 PATIENCE = 86_400_000
 """Milliseconds for which a vendor that does not answer is tried: then the step has failed."""
 
@@ -58,6 +60,7 @@ class Courier:
         environment: str,
         callback_url: str | None,
         told: Callable[[Id], Awaitable[None]],
+        limits: Limits | None = None,
         clock: Callable[[], float] = time,
     ) -> None:
         self._adapters = adapters
@@ -67,7 +70,8 @@ class Courier:
         self._callback_url = callback_url
         self._told = told
         self._clock = clock
-        self._paces = {"chatfuel": Pace(CHATFUELS_RATE)}
+        self._limits = limits or Limits()
+        self.letters = Letters(adapters.storage.broadcasts)
 
     def claimed_until(self) -> int:
         """From when on somebody may ask what became of a message that is claimed now."""
@@ -84,28 +88,37 @@ class Courier:
 
     async def send_claimed(self, message: Message, claimed_at: float) -> Message | None:
         """The same for a message that is ours to send."""
-        body = read_body(message.body)
+        body = await self.letters.body_of(message)
         message, step = await self._what_is_wanted(message, body)
         if monotonic() - claimed_at > START:  # this process was asleep
             await self._ledger.put_back(message.id, attempt=message.attempt, due=self._now())
         elif not step.channels:
             await self._step_is_over(message, Event(state=State.SKIPPED, reason="Nothing is wanted there."))
         elif await self._its_turn(message, step):
-            try:
-                vendor_id = await self._ask(step.source, message, body, step)
-            except SourceError as error:
-                await self._failed(message, step, error)
-            else:
-                return await self._accepted(message, body, step, vendor_id)
+            return await self.hand_over(message, body, step)
         return None
+
+    async def hand_over(self, message: Message, body: Body, step: Step) -> Message | None:
+        """To the vendor, and write down what came of it; as it is then, if it was taken."""
+        try:
+            return await self.try_once(message, body, step)
+        except SourceError as error:
+            await self.failed(message, step, error)
+            return None
+
+    async def try_once(self, message: Message, body: Body, step: Step) -> Message | None:
+        """The same, but who asks has to write down what the vendor did not take."""
+        vendor_id = await self._ask(step.source, message, body, step)
+        return await self._accepted(message, body, step, vendor_id)
 
     async def ask(self, message: Message) -> None:
         """What became of a message of which nothing more was heard, or how to go on with it."""
         moment = self._now()
         if message.state is State.PENDING:
-            await self.send(message.id)
+            if not await self.send(message.id) and message.broadcast_id != ALONE:
+                await self._ledger.cancel_with_its_broadcast(message.id)
             return
-        body = read_body(message.body)
+        body = await self.letters.body_of(message)
         step = body.steps[message.step]
         end = self._end(message, body, step)
         if not await self._ledger.hold(message, due=self._next_look(message, moment, end)):
@@ -119,18 +132,32 @@ class Courier:
             log.warning("a message could not be looked up", code=error.code)
             return
         if found:
-            await self._found(message, step, found, is_over=moment >= end)
+            await self._found(message, body, step, found, is_over=moment >= end)
         elif message.state is State.SENDING:
             await self._ledger.put_back(message.id, attempt=message.attempt, due=moment)
         elif moment >= end:
             await self._step_is_over(message, Event(state=State.EXPIRED, reason="No report came."))
 
-    async def apply(self, found: report.Report) -> None:
-        """What Hyber says of a message of ours, whenever and however often."""
-        place = self._place(found)
-        message = place and (await self._ledger.messages([place[0]])).get(place[0])
-        if place and message:
-            await self._report(replace(message, attempt=place[1]), found)
+    async def apply(self, reports: Sequence[report.Report]) -> None:
+        """What Hyber says of messages of ours, whenever and however often: the oldest first."""
+        placed = [(place, found) for found in reports if (place := self._place(found))]
+        messages = await self._ledger.messages({place[0] for place, _ in placed})
+        waiting = deque((messages[id], attempt, found) for (id, attempt), found in placed if id in messages)
+        while waiting:  # each time of every message the next that is news
+            risen = dict[Id, tuple[Message, Event]]()
+            for _ in range(len(waiting)):
+                message, attempt, found = waiting.popleft()
+                event = self._event(found)
+                if message.id in risen:
+                    waiting.append((message, attempt, found))
+                elif event and event.state in (State.FAILED, State.EXPIRED):
+                    await self._report(replace(message, attempt=attempt), found)
+                elif event and event.state.rank > messages[message.id].state.rank:
+                    risen[message.id] = message, event
+                    messages[message.id] = messages[message.id].after(event)
+            await self._ledger.raise_all([(id, event) for id, (_, event) in risen.items()])
+            for id in {id if id.broadcast == ALONE else Id(id.broadcast, 0) for id in risen}:
+                await self._told(id)
 
     def is_ours(self, found: report.Report) -> bool:
         """By its id: whether there is such a message is another question."""
@@ -161,6 +188,15 @@ class Courier:
         since = _milliseconds(message.accepted_at) if message.accepted_at else self._now()
         return since + sum(option.ttl for option in options if option) * 1000 + SLACK
 
+    def next_look_at(self, message: Message, body: Body, step: Step) -> int | None:
+        """What was taken now; a broadcast's are looked at when the time of all their channels is over."""
+        if step.source != "hyber":
+            return None
+        end = self._end(message, body, step)
+        if self._callback_url or message.broadcast_id != ALONE:
+            return end
+        return min(self._now() + FIRST_LOOK, end)
+
     def _next_look(self, message: Message, moment: int, end: int) -> int:
         """Of what is under way after it has settled; of what was taken the later, the older it is."""
         if message.state is State.SENDING or moment >= end or not message.accepted_at:
@@ -172,14 +208,39 @@ class Courier:
 
     async def _its_turn(self, message: Message, step: Step) -> bool:
         """Whether the vendor may be asked now; if not, it is later."""
-        if pace := self._paces.get(step.source):
-            is_soon, wait = pace.turn(patience=1)
-            if not is_soon:
-                due = self._now() + round(wait * 1000)
-                await self._ledger.put_back(message.id, attempt=message.attempt, due=due)
-                return False
-            await asyncio.sleep(wait)
-        return True
+        wait = await self.turn(step.source, 1, message.broadcast_id)
+        if wait is None:
+            return True
+        await self._ledger.put_back(message.id, attempt=message.attempt, due=self._now() + wait)
+        return False
+
+    async def turn(self, source: str, count: int, broadcast_id: int) -> int | None:
+        """None when the vendor may be sent so many, after waiting for it; else in how many milliseconds."""
+        try:
+            turn = await self._limits.turn(
+                source,
+                count,
+                rate=self.rate_of(source),
+                patience=PATIENCE_FOR_A_TURN,
+                alone=broadcast_id == ALONE,
+                broadcast=await self.letters.own_rate(broadcast_id),
+            )
+        except SourceError:  # without Redis nobody knows how fast the others are
+            return AGAIN
+        if not turn.granted:
+            return max(round(turn.wait * 1000), 1)
+        await asyncio.sleep(turn.wait)
+        return None
+
+    def rate_of(self, source: str) -> float | None:
+        rate: float | None = getattr(self._adapters, source).rate
+        return rate
+
+    async def pause(self, source: str, error: Busy) -> int:
+        """Nobody asks the vendor for a while, as it wants it; how many milliseconds."""
+        seconds = AGAIN / 1000 if error.retry_after is None else error.retry_after
+        await self._limits.pause(source, seconds)
+        return int(seconds * 1000)
 
     async def _what_is_wanted(self, message: Message, body: Body) -> tuple[Message, Step]:
         """The step without the channels on which the addresses want nothing, as of this moment."""
@@ -206,16 +267,17 @@ class Courier:
         return None
 
     async def _ask_hyber(self, message: Message, body: Body, step: Step) -> str:
+        return await self._adapters.hyber.send(self.to_hyber(message, body, step))
+
+    def to_hyber(self, message: Message, body: Body, step: Step) -> hyber.Message:
         options = (body.content.option(channel) for channel in step.channels)
-        return await self._adapters.hyber.send(
-            hyber.Message(
-                phone=message.phone or "",
-                options=tuple(option for option in options if option),
-                extra_id=self.external_id(message),
-                callback_url=self._callback_url,
-                tag=body.tag,
-                division_code=body.division_code,
-            )
+        return hyber.Message(
+            phone=message.phone or "",
+            options=tuple(option for option in options if option),
+            extra_id=self.external_id(message),
+            callback_url=self._callback_url,
+            tag=body.tag,
+            division_code=body.division_code,
         )
 
     async def _ask_mercately(self, message: Message, body: Body) -> None:
@@ -235,10 +297,7 @@ class Courier:
         self, message: Message, body: Body, step: Step, vendor_id: str | None
     ) -> Message | None:
         """As it is then; None if somebody knew more already."""
-        due = None
-        if step.source == "hyber":
-            end = self._end(message, body, step)
-            due = end if self._callback_url else min(self._now() + FIRST_LOOK, end)
+        due = self.next_look_at(message, body, step)
         event, id = Event(state=State.ACCEPTED, channel=step.channels[0]), message.id
         is_news = await self._ledger.raise_to(
             id, event, attempt=message.attempt, vendor_id=vendor_id, due=due
@@ -248,51 +307,56 @@ class Courier:
             return None
         return message.after(event, due=due, vendor_id=vendor_id, accepted_at=event.at)
 
-    async def _failed(self, message: Message, step: Step, error: SourceError) -> None:
+    async def failed(self, message: Message, step: Step, error: SourceError) -> None:
         channel = step.channels[0]
         if isinstance(error, Rejected | Misconfigured):
             event = Event(state=State.FAILED, channel=channel, reason=str(error))
             await self._step_is_over(message, event, _failure(error))
         elif isinstance(error, Busy) or not error.in_doubt:
-            await self._try_again(message, channel, error)
+            await self._try_again(message, step, error)
         elif step.source != "hyber":
             await self._raise(message, Event(state=State.UNKNOWN, channel=channel, reason=str(error)))
         # What Hyber may have taken stays `sending`, until it is asked.
 
-    async def _try_again(self, message: Message, channel: Channel, error: SourceError) -> None:
+    async def _try_again(self, message: Message, step: Step, error: SourceError) -> None:
         moment = self._now()
         if moment - _milliseconds(message.send_at or message.created_at) > PATIENCE:
-            event = Event(state=State.FAILED, channel=channel, reason=str(error))
+            event = Event(state=State.FAILED, channel=step.channels[0], reason=str(error))
             await self._step_is_over(message, event, _failure(error))
             return
-        wait = AGAIN
-        if isinstance(error, Busy) and error.retry_after:
-            wait = int(error.retry_after * 1000)
+        wait = await self.pause(step.source, error) if isinstance(error, Busy) else AGAIN
         await self._ledger.put_back(message.id, attempt=message.attempt, due=moment + wait)
         await self._told(message.id)
 
-    async def _found(self, message: Message, step: Step, found: report.Report, *, is_over: bool) -> None:
+    async def _found(
+        self, message: Message, body: Body, step: Step, found: report.Report, *, is_over: bool
+    ) -> None:
         """Looked up: what is not over when the time of all its channels is, is over now."""
         if message.state is State.SENDING:
-            await self._accepted(message, read_body(message.body), step, found.message_id)
+            await self._accepted(message, body, step, found.message_id)
         elif is_over and found.state in (report.State.ACCEPTED, report.State.SENT):
             found = replace(found, state=report.State.EXPIRED)
         await self._report(message, found)
 
     async def _report(self, message: Message, found: report.Report) -> None:
-        state = _STATES.get(found.state)
-        if state is None:  # accepted, which we know
+        event = self._event(found)
+        if event is None:  # accepted, which we know
             return
-        channel = found.channel if found.channel in _CHANNELS else None
-        event = Event(state=state, channel=channel, reason=found.vendor_code, at=found.at or _moment())
-        if state in (State.FAILED, State.EXPIRED):
+        if event.state in (State.FAILED, State.EXPIRED):
             failure = Failure("SOURCE_REJECTED", "Hyber did not deliver the message.", found.vendor_code)
             await self._step_is_over(message, event, failure)
         else:
             await self._raise(message, event)
 
+    def _event(self, found: report.Report) -> Event | None:
+        state = _STATES.get(found.state)
+        if state is None:
+            return None
+        channel = found.channel if found.channel in _CHANNELS else None
+        return Event(state=state, channel=channel, reason=found.vendor_code, at=found.at or _moment())
+
     async def _step_is_over(self, message: Message, event: Event, failure: Failure | None = None) -> None:
-        steps = read_body(message.body).steps
+        steps = (await self.letters.body_of(message)).steps
         following = message.step + 1
         if following < len(steps):
             await self._ledger.go_on(

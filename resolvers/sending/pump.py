@@ -20,7 +20,7 @@ LONGEST_PAUSE = 10.0
 """The same while the ledger does not answer."""
 WINDOW = 20
 """So many messages are under way in a process at the same time."""
-REPORTS = 100
+REPORTS = 1_000
 
 log = structlog.get_logger("switchboard.pump")
 
@@ -104,18 +104,23 @@ class Pump:
 
     async def _apply_reports(self) -> None:
         waiting = await self._ledger.waiting_reports(REPORTS)
-        for row in waiting:
-            await self._apply(row)
-        if waiting:
-            await self._ledger.done_with([row.id for row in waiting])
+        if not waiting:
+            return
+        try:
+            await self._courier.apply([report for row in waiting for report in read_reports(row.body)])
+        except Unavailable:  # the database: they wait for the next turn
+            raise
+        except Exception:  # one of them: it is found out which, and said
+            for row in waiting:
+                await self._apply(row)
+        await self._ledger.done_with([row.id for row in waiting])
         if len(waiting) == REPORTS:  # there may be more
             self.wake()
 
     async def _apply(self, row: WaitingReport) -> None:
         try:
-            for report in read_reports(row.body):
-                await self._courier.apply(report)
-        except Unavailable:  # the database: it waits for the next turn
+            await self._courier.apply(list(read_reports(row.body)))
+        except Unavailable:
             raise
         except Exception:  # tried again it would fail again, and no report behind it would get its turn
             log.exception("a report could not be applied", report=row.id)

@@ -363,7 +363,7 @@ async def test_reports_only_lead_up_however_they_come(
     message = await post.sent(Channel.SMS)
 
     for report in reports:
-        await post.courier.apply(report(message))
+        await post.courier.apply([report(message)])
 
     assert (await post.now(message.id)).state is state
 
@@ -373,7 +373,7 @@ async def test_a_report_may_come_before_we_know_that_the_message_was_taken(post:
     message = await post.sent(Channel.SMS)
     assert message.state is State.SENDING
 
-    await post.courier.apply(told(message, Reported.DELIVERED))
+    await post.courier.apply([told(message, Reported.DELIVERED)])
 
     assert (await post.now(message.id)).state is State.DELIVERED
     assert (await post.now(message.id)).due is None

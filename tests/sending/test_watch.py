@@ -13,8 +13,9 @@ from adapters.errors import SourceError
 from adapters.storage.client import Storage
 from adapters.storage.messages import Event, Id, Message, Messages, NewMessage, State
 from resolvers.sending import watch
+from resolvers.sending.limits import Limits
 from resolvers.sending.news import News
-from resolvers.sending.post import Post
+from resolvers.sending.post import Post, Sending
 from resolvers.sending.watch import changes
 from tests.gateways import lines_to
 from tests.services import Mariadb
@@ -29,7 +30,7 @@ async def adapters(database_url: str) -> AsyncIterator[Adapters]:
 
 @pytest.fixture
 def post(adapters: Adapters) -> Post:
-    return Post(adapters, News(), environment="test", callback_url=None, sends_at_once=False)
+    return Post(adapters, News(), Limits(), Sending(environment="test"))
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ async def test_without_the_database_whoever_watches_is_told(
 ) -> None:
     ledger = on_mariadb.messages
     async with open_adapters(lines_to(), "sqlite+aiosqlite://") as nobody:
-        post = Post(nobody, News(), environment="test", callback_url=None, sends_at_once=False)
+        post = Post(nobody, News(), Limits(), Sending(environment="test"))
     watched = changes(post, ledger, await queued(ledger))
     assert await following(watched) is State.PENDING
 
