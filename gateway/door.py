@@ -13,11 +13,15 @@ from adapters.errors import SourceError
 from gateway.keys import ADAPTERS, POST, REQUEST_ID, RETURN_CODE
 from gateway.parameters import Parameters, read
 from gateway.settings import Settings
+from resolvers.broadcasting import start
 from resolvers.changes import to_the_end
 from resolvers.context import Context
+from resolvers.outbox import send
 from resolvers.profiles import save
+from schema.broadcasts import AudienceInput, BroadcastInput
 from schema.customers import Gender, SaveCustomerInput
 from schema.errors import NotFound, Refusal
+from schema.messages import Channel, ContentInput, MessengerInput, RecipientInput, SendMessageInput
 
 ROOT = "/everyprint/api"
 HEADER = "X-Switchboard-Secret"
@@ -39,6 +43,11 @@ def routes(settings: Settings) -> list[web.RouteDef]:
     return [
         web.post(f"{ROOT}/customer/save", partial(_serve, settings, save_customer)),
         web.get(f"{ROOT}/customer/balance", partial(_serve, settings, balance)),
+        web.post(f"{ROOT}/broadcast", partial(_serve, settings, broadcast_to_all)),
+        # As everyprint's documents have it; who asks for the headers alone means to send nothing.
+        web.get(f"{ROOT}/broadcast/customer", partial(_serve, settings, send_to_one), allow_head=False),
+        web.post(f"{ROOT}/broadcast/customer", partial(_serve, settings, send_to_one)),
+        web.post(f"{ROOT}/broadcast/group", partial(_serve, settings, broadcast_to_group)),
     ]
 
 
@@ -65,6 +74,31 @@ async def balance(context: Context, said: Parameters) -> Answer:
     if found is None:
         raise NotFound({"messenger_id": "No customer has this id: save the customer first."})
     return {"balance": f"{found.amount:f}"}
+
+
+async def broadcast_to_all(context: Context, said: Parameters) -> Answer:
+    return await _broadcast(context, said, AudienceInput(all=True))
+
+
+async def broadcast_to_group(context: Context, said: Parameters) -> Answer:
+    return await _broadcast(context, said, AudienceInput(group=said.get("group") or ""))
+
+
+async def send_to_one(context: Context, said: Parameters) -> Answer:
+    to = RecipientInput(messenger_id=said.get("customer_id") or "")
+    input = SendMessageInput(to=to, channels=[Channel.MESSENGER], content=_content(said))
+    message = await to_the_end(send(context, input, said))
+    return {"message_id": message.id}
+
+
+async def _broadcast(context: Context, said: Parameters, audience: AudienceInput) -> Answer:
+    input = BroadcastInput(audience=audience, channels=[Channel.MESSENGER], content=_content(said))
+    broadcast = await to_the_end(start(context, input, said))
+    return {"broadcast_id": broadcast.id}
+
+
+def _content(said: Parameters) -> ContentInput:
+    return ContentInput(messenger=MessengerInput(text=said.get("message") or ""))
 
 
 async def _serve(settings: Settings, endpoint: Endpoint, request: web.Request) -> web.Response:

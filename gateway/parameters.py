@@ -22,6 +22,13 @@ _CHATFUELS_NAMES = {
 }
 """Its own attributes, and what everyprint's documents call them."""
 
+_GRAPHS_NAMES = {
+    "content.messenger.text": "message",
+    "audience.group": "group",
+    "to.messengerId": "customer_id",
+}
+"""Where the graph has it, and what everyprint's documents call it."""
+
 Pairs = Iterable[tuple[str, object]]
 
 
@@ -34,8 +41,8 @@ class Parameters(Checks):
         for name, value in pairs:
             self._values.setdefault(_CHATFUELS_NAMES.get(name, name), []).append(value)
 
-    def wrong(self, name: str, sentence: str) -> None:
-        super().wrong(to_snake_case(name), sentence)
+    def path(self, name: str) -> str:
+        return _GRAPHS_NAMES.get(name) or to_snake_case(name)
 
     def get(self, name: str) -> str | None:
         """UNSET where it is left out, or wrong."""

@@ -34,7 +34,7 @@ class Checks:
 
     def wrong(self, name: str, sentence: str) -> None:
         """The first that is said of an argument counts."""
-        self._wrong.setdefault(self._path(name), sentence)
+        self._wrong.setdefault(self.path(name), sentence)
 
     def text(
         self,
@@ -71,7 +71,7 @@ class Checks:
     def id(self, name: str, id: str, read: Callable[[str, str], T]) -> T | None:
         """What the id names, by the function that reads it and raises by its argument."""
         try:
-            return read(id, self._path(name))
+            return read(id, self.path(name))
         except BadInput as error:
             self.wrong(name, str(error))
             return None
@@ -116,7 +116,8 @@ class Checks:
         }
         return {place: text for text, place in reversed(texts.items()) if text}
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
+        """Where that is, as the caller sees it."""
         return ".".join(filter(None, (self._at, name)))
 
 

@@ -13,7 +13,7 @@ from resolvers.checks import Checks
 from resolvers.ids import key_of
 from resolvers.sending.body import Channel, Content, Template
 from schema import messages as schema
-from schema.templates import count_blanks, fill_blanks
+from schema.templates import count_blanks
 
 LONGEST_TEXT = 4_000
 """More than any vendor takes: their own limits say better what is too long for whom."""
@@ -77,7 +77,7 @@ def checked_content(
 
 
 async def refuse_template(checks: Checks, adapters: Adapters, template: Template) -> str | None:
-    """Unless Mercately has such a template; then its text as a customer reads it."""
+    """Unless Mercately has such a template; then its text, with blanks."""
     found = (await adapters.mercately.templates()).get(template.id)
     if found is None:
         checks.wrong("content.template.id", "There is no such template.")
@@ -87,20 +87,7 @@ async def refuse_template(checks: Checks, adapters: Adapters, template: Template
         many = f"{takes} parameter{'' if takes == 1 else 's'}"
         checks.wrong("content.template.parameters", f"This template takes {many}, {given} given.")
         return None
-    return fill_blanks(found.text, list(template.parameters))
-
-
-def text_of(wanted: Wanted, of_template: str | None = None) -> str | None:
-    """As a person reads it, on the first channel that has a text."""
-    content = wanted.content
-    for channel in wanted.channels:
-        if option := content.option(channel):
-            text = option.text
-        else:
-            text = content.messenger if channel is Channel.MESSENGER else of_template
-        if text:
-            return text
-    return None
+    return found.text
 
 
 def _refuse_silent(checks: Checks, asked: Sequence[schema.Channel], said: Mapping[Channel, Said]) -> None:

@@ -17,6 +17,7 @@ from adapters.storage.identity import Key
 from adapters.storage.messages import Id
 from resolvers.agents import load_agents, load_all_agents
 from resolvers.balances import load_balances, page_of_entries
+from resolvers.broadcasts import load_broadcasts, load_counts, page_of_broadcasts, page_of_deliveries
 from resolvers.conversations import (
     load_conversations,
     load_rows_of,
@@ -40,11 +41,12 @@ from resolvers.templates import load_all_templates, load_templates
 from resolvers.waiting import all_of
 from schema.agents import Agent
 from schema.balances import Balance, BalanceEntryConnection
+from schema.broadcasts import Broadcast, BroadcastConnection, BroadcastCounts
 from schema.conversations import Conversation, ConversationChannel, ConversationConnection
 from schema.customers import Customer, CustomerConnection, CustomerFilter
 from schema.errors import BadInput
 from schema.groups import Group
-from schema.messages import Message, MessageConnection
+from schema.messages import Message, MessageConnection, MessageStatus
 from schema.sources import Source
 from schema.templates import Template
 
@@ -158,13 +160,29 @@ class Loaders:
 
     @cached_property
     def message(self) -> DataLoader[Id, Message | None]:
-        return DataLoader(partial(load_messages, self._adapters.storage.messages))
+        return DataLoader(partial(load_messages, self._adapters.storage))
 
     async def messages_to(
         self, phones: Sequence[str], messenger_ids: Sequence[str], *, first: int, after: str | None
     ) -> MessageConnection:
-        return await page_of_messages(
-            self._adapters.storage.messages, phones, messenger_ids, first=first, after=after
+        return await page_of_messages(self._adapters.storage, phones, messenger_ids, first=first, after=after)
+
+    @cached_property
+    def broadcast(self) -> DataLoader[int, Broadcast | None]:
+        return DataLoader(partial(load_broadcasts, self._adapters.storage.broadcasts))
+
+    @cached_property
+    def broadcast_counts(self) -> DataLoader[int, BroadcastCounts]:
+        return DataLoader(partial(load_counts, self._adapters.storage.broadcasts))
+
+    async def broadcasts(self, *, first: int, after: str | None) -> BroadcastConnection:
+        return await page_of_broadcasts(self._adapters.storage.broadcasts, first=first, after=after)
+
+    async def deliveries(
+        self, key: int, *, statuses: Sequence[MessageStatus] | None, first: int, after: str | None
+    ) -> MessageConnection:
+        return await page_of_deliveries(
+            self._adapters.storage, self.broadcast_counts, key, statuses=statuses, first=first, after=after
         )
 
     async def customer_at(self, *, phone: str | None, messenger_id: str | None) -> Customer | None:

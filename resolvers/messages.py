@@ -3,18 +3,22 @@
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 import strawberry
 
 from adapters.storage import messages as ledger
+from adapters.storage.audience import read_part
+from adapters.storage.client import Storage
 from adapters.storage.messages import Id, State
 from resolvers.changes import shown
 from resolvers.connections import check_first, connection, from_cursor, to_cursor
 from resolvers.context import Context, Info
 from resolvers.ids import NotOurs, key_of, to_id
-from resolvers.sending.body import read_body
+from resolvers.sending.body import Body, read_body
+from resolvers.sending.letter import Letter, read_letter
 from resolvers.sending.watch import changes
 from schema import context as schema
 from schema.errors import Conflict, NotFound
@@ -31,8 +35,9 @@ from schema.scalars import PhoneNumber
 
 _ID = re.compile("(0|[1-9][0-9]{0,18}):(0|[1-9][0-9]{0,18})")
 _LARGEST = 2**63 - 1
+_MILLISECONDS = re.compile("[0-9]{1,14}")
 
-_STATUSES = {
+STATUSES = {
     State.PENDING: MessageStatus.QUEUED,
     State.SENDING: MessageStatus.QUEUED,
     State.ACCEPTED: MessageStatus.SUBMITTED,
@@ -53,10 +58,36 @@ _TOO_LATE = {
 
 
 def to_message(row: ledger.Message) -> Message:
-    body = read_body(row.body)
+    """One that is of no broadcast."""
+    return _message(row, read_body(row.body), row.events)
+
+
+def to_delivery(row: ledger.Message, letter: Letter, send_at: datetime | None) -> Message:
+    """One of a broadcast, which says the letter at that time."""
+    part, events = read_part(row.body), row.events
+    if row.attempt or row.state is not State.SKIPPED:  # no line is written for each of those who wait
+        first = part.channels[0] if part.channels else None
+        events.insert(0, ledger.Event(state=State.PENDING, channel=first, at=row.created_at))
+    message = _message(row, letter.to(part), events)
+    return replace(message, send_at=send_at)
+
+
+async def to_messages(storage: Storage, rows: Sequence[ledger.Message]) -> list[Message]:
+    """Of whatever kind each is."""
+    ids = {row.broadcast_id for row in rows} - {ledger.ALONE}
+    of = await storage.broadcasts.of(ids) if ids else {}
+    said = {key: (read_letter(broadcast.body), broadcast.send_at) for key, broadcast in of.items()}
+    return [
+        to_delivery(row, *said[row.broadcast_id]) if row.broadcast_id in said else to_message(row)
+        for row in rows
+    ]
+
+
+def _message(row: ledger.Message, body: Body, events: Sequence[ledger.Event]) -> Message:
     return Message(
         id=to_id("Message", _text(row.id)),
         template_id=body.content.template.id if body.content.template else None,
+        broadcast_id=row.broadcast_id or None,
         recipient=Recipient(
             phone=PhoneNumber(row.phone) if row.phone else None, messenger_id=row.messenger_id
         ),
@@ -65,10 +96,10 @@ def to_message(row: ledger.Message) -> Message:
         status=_status(row),
         text=body.text,
         failure=_failure(row),
-        tag=row.tag,
+        tag=row.tag or body.tag,
         created_at=row.created_at,
         send_at=row.send_at,
-        history=[_to_event(row, event) for event in row.events],
+        history=[_to_event(row, event) for event in events],
     )
 
 
@@ -76,7 +107,7 @@ def _status(row: ledger.Message) -> MessageStatus:
     waits = row.state is State.PENDING and not row.attempt
     if waits and row.send_at and row.send_at > datetime.now(UTC):
         return MessageStatus.SCHEDULED
-    return _STATUSES[row.state]
+    return STATUSES[row.state]
 
 
 def _failure(row: ledger.Message) -> DeliveryFailure | None:
@@ -89,7 +120,7 @@ def _failure(row: ledger.Message) -> DeliveryFailure | None:
 def _to_event(row: ledger.Message, event: ledger.Event) -> MessageEvent:
     waits = event.state is State.PENDING and row.send_at and event.at < row.send_at
     return MessageEvent(
-        status=MessageStatus.SCHEDULED if waits else _STATUSES[event.state],
+        status=MessageStatus.SCHEDULED if waits else STATUSES[event.state],
         channel=Channel(event.channel) if event.channel else None,
         at=event.at,
         reason=event.reason,
@@ -117,13 +148,14 @@ async def find_message(info: schema.Info, id: strawberry.ID) -> Message | None:
     return await info.context.loaders.message.load(message_key(id))
 
 
-async def load_messages(source: ledger.Messages, ids: Sequence[Id]) -> list[Message | None]:
-    found = await source.messages(ids)
-    return [to_message(found[id]) if id in found else None for id in ids]
+async def load_messages(storage: Storage, ids: Sequence[Id]) -> list[Message | None]:
+    found = await storage.messages.messages(ids)
+    messages = dict(zip(found, await to_messages(storage, list(found.values())), strict=True))
+    return [messages.get(id) for id in ids]
 
 
 async def page_of_messages(
-    source: ledger.Messages,
+    storage: Storage,
     phones: Sequence[str],
     messenger_ids: Sequence[str],
     *,
@@ -132,22 +164,27 @@ async def page_of_messages(
 ) -> MessageConnection:
     check_first(first)
     before = None if after is None else _behind(after)
-    rows = await source.to_person(phones, messenger_ids, first + 1, before)
+    rows = await storage.messages.to_person(phones, messenger_ids, first + 1, before)
     return connection(
         MessageConnection,
-        [to_message(row) for row in rows[:first]],
-        lambda index: to_cursor(_text(rows[index].id)),
+        await to_messages(storage, rows[:first]),
+        lambda index: to_cursor(_place(rows[index])),
         has_next=len(rows) > first,
         after=after,
-        total=partial(source.count_to_person, phones, messenger_ids),
+        total=partial(storage.messages.count_to_person, phones, messenger_ids),
     )
 
 
-def _behind(cursor: str) -> Id:
-    place = _read(from_cursor(cursor))
-    if place is None:
+def _place(row: ledger.Message) -> str:
+    return f"{round(row.created_at.timestamp() * 1000)}:{_text(row.id)}"
+
+
+def _behind(cursor: str) -> ledger.Place:
+    moment, _, rest = from_cursor(cursor).partition(":")
+    id = _read(rest)
+    if id is None or not _MILLISECONDS.fullmatch(moment):
         raise NotOurs("after", "a cursor")
-    return place
+    return ledger.Place(datetime.fromtimestamp(int(moment) / 1000, UTC), *id)
 
 
 async def as_it_is_now(context: Context, id: Id) -> Message:
@@ -160,9 +197,10 @@ async def as_it_is_now(context: Context, id: Id) -> Message:
 
 async def message_status(info: Info, id: strawberry.ID) -> AsyncGenerator[Message, None]:
     context, key, last = info.context, message_key(id), None
-    async with aclosing(changes(context.post, context.adapters.storage.messages, key)) as rows:
+    storage = context.adapters.storage
+    async with aclosing(changes(context.post, storage.messages, key)) as rows:
         async for row in rows:
-            message = to_message(row)
+            (message,) = await to_messages(storage, [row])
             now = message.status, message.channel
             if now != last:  # the ledger tells more of them apart
                 last = now
@@ -180,5 +218,5 @@ async def cancel_message(info: Info, id: strawberry.ID) -> Message:
     found = (await source.messages([key])).get(key)
     if found is None:
         raise NotFound({"id": "There is no such message."})
-    status = _STATUSES[found.state]
+    status = STATUSES[found.state]
     raise Conflict({"id": _TOO_LATE.get(status, f"It is over: {status.name}.")}, status=status.name)

@@ -3,6 +3,8 @@
 import strawberry
 
 from resolvers.balances import adjust_balance
+from resolvers.broadcasting import broadcast
+from resolvers.broadcasts import cancel_broadcast, pause_broadcast, resume_broadcast, retry_broadcast
 from resolvers.changes import Change
 from resolvers.groupings import create_group, remove_group, update_group
 from resolvers.links import link_customers, unlink_customer
@@ -12,6 +14,7 @@ from resolvers.outbox import send_message
 from resolvers.profiles import create_customer, save_customer, update_customer
 from resolvers.suppressions import suppress, unsuppress
 from schema.balances import Balance
+from schema.broadcasts import Broadcast
 from schema.customers import Customer
 from schema.groups import Group, RemovedGroup
 from schema.messages import Message, Suppression
@@ -73,6 +76,30 @@ class Mutation:
         extensions=[Change()],
         description="To one person, channel by channel until one delivers. It is kept before it is sent: the "
         "answer comes within a second, and what it does not tell yet the status tells later.",
+    )
+    broadcast: Broadcast = strawberry.mutation(
+        resolver=broadcast,
+        extensions=[Change()],
+        description="To many, each with what is theirs. The answer comes at once; then it is written down "
+        "who gets it, as they are at that moment, and only after that anything goes out.",
+    )
+    pause_broadcast: Broadcast = strawberry.mutation(
+        resolver=pause_broadcast,
+        extensions=[Change()],
+        description="Holds back what has not gone out until it is resumed.",
+    )
+    resume_broadcast: Broadcast = strawberry.mutation(
+        resolver=resume_broadcast, extensions=[Change()], description="Goes on with one that is paused."
+    )
+    cancel_broadcast: Broadcast = strawberry.mutation(
+        resolver=cancel_broadcast,
+        extensions=[Change()],
+        description="Stops it for good: what went out stays counted, the rest is cancelled.",
+    )
+    retry_broadcast: Broadcast = strawberry.mutation(
+        resolver=retry_broadcast,
+        extensions=[Change()],
+        description="Queue the failed and expired deliveries of a finished broadcast again.",
     )
     cancel_message: Message = strawberry.mutation(
         resolver=cancel_message,

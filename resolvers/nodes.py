@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import strawberry
 
 from resolvers.agents import find_agent
+from resolvers.broadcasts import find_broadcast
 from resolvers.conversations import find_conversation
 from resolvers.customers import find_customer_by_id
 from resolvers.groups import find_group
@@ -20,6 +21,7 @@ MOST = 100
 
 FINDERS: Mapping[str, Callable[[Info, strawberry.ID], Awaitable[Node | None]]] = {
     "Agent": find_agent,
+    "Broadcast": find_broadcast,
     "Conversation": find_conversation,
     "Customer": find_customer_by_id,
     "Group": find_group,

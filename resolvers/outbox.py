@@ -1,40 +1,35 @@
 """Outbox: how what somebody asks to be sent becomes a message of the ledger, and goes out."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 from time import monotonic, time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 from msgspec import structs
-from strawberry import UNSET
 
 from adapters.hyber.message import LONGEST_DIVISION_CODE, LONGEST_TAG
-from adapters.storage.messages import Event, KeyReused, NewMessage, State
+from adapters.storage.messages import Event, NewMessage, State
 from resolvers import profiles
 from resolvers.checks import Checks
-from resolvers.content import Wanted, checked_content, refuse_template, text_of
+from resolvers.content import Wanted, checked_content, refuse_template
 from resolvers.context import Context, Info
 from resolvers.ids import number_of
 from resolvers.messages import as_it_is_now, to_message
+from resolvers.orders import UseOfKey, checked_key, checked_send_at, one_use_of_the_key
 from resolvers.people import By
 from resolvers.recipients import ADDRESSES, Recipient, checked_recipient, recipient_of
-from resolvers.sending.body import Body, Channel, Content, write_body
+from resolvers.sending.body import Body, Channel, Content, text_of, write_body
 from resolvers.sending.cascade import steps_of, unreachable
 from schema.customers import AddressInput
-from schema.errors import Conflict
 from schema.messages import CustomerDetailsInput, Message, SendMessageInput, TagInput
+from schema.templates import fill_blanks
 
 PATIENCE = 0.8
 """Seconds until the answer leaves, whatever the vendors do: the sending goes on without it."""
 PATIENCE_BEFORE = 0.5
 """Those in which Mercately may say that it has no such template, agent or tag; later it refuses to send."""
-FARTHEST = timedelta(days=366)
-LONGEST_KEY = 255
 
 NO_TEMPLATE = "This goes with a WhatsApp template, and there is none."
 
@@ -48,15 +43,18 @@ class Draft(NamedTuple):
     """None is now."""
     tag: str | None
     division_code: str | None
-    key: str | None
-    hash: str | None
+    use: UseOfKey | None
 
 
 async def send_message(info: Info, input: SendMessageInput) -> Message:
-    context, ledger, started = info.context, info.context.adapters.storage.messages, monotonic()
-    draft = _draft(context, input)
-    with _one_use_of_the_key():
-        if draft.key and _asks_others(draft) and (first := await ledger.first(draft.key, draft.hash)):
+    return await send(info.context, input, Checks())
+
+
+async def send(context: Context, input: SendMessageInput, checks: Checks) -> Message:
+    ledger, started = context.adapters.storage.messages, monotonic()
+    draft = _draft(context, input, checks)
+    with one_use_of_the_key():
+        if draft.use and _asks_others(draft) and (first := await ledger.first(*draft.use)):
             return to_message(first)  # though who was asked then may be down now
         text = await _text(context, draft.wanted)
         recipient = await recipient_of(
@@ -73,69 +71,22 @@ async def send_message(info: Info, input: SendMessageInput) -> Message:
     return to_message(sent) if sent else await as_it_is_now(context, kept.id)
 
 
-@contextmanager
-def _one_use_of_the_key() -> Iterator[None]:
-    try:
-        yield
-    except KeyReused:
-        raise Conflict({"input.idempotencyKey": "This key was used for something else."}) from None
-
-
 # What is wrong with it
 
 
-def _draft(context: Context, input: SendMessageInput) -> Draft:
-    checks = Checks()
+def _draft(context: Context, input: SendMessageInput, checks: Checks) -> Draft:
     alpha_name = context.adapters.hyber.alpha_name
     wanted = checked_content(checks, input.content, input.channels, alpha_name)
     draft = Draft(
         by=checked_recipient(checks, input.to, context.region),
         wanted=wanted._replace(content=_with_updates(checks, input, wanted.content)),
-        send_at=_send_at(checks, input.send_at),
+        send_at=checked_send_at(checks, input.send_at),
         tag=checks.text("tag", input.tag, LONGEST_TAG) or None,
         division_code=checks.text("divisionCode", input.division_code, LONGEST_DIVISION_CODE) or None,
-        key=_key(checks, input.idempotency_key),
-        hash=_hash(input) if input.idempotency_key else None,
+        use=checked_key(checks, input),
     )
     checks.refuse()
     return draft
-
-
-def _key(checks: Checks, key: str | None) -> str | None:
-    given = UNSET if key is None else key
-    return checks.text("idempotencyKey", given, LONGEST_KEY, required=True, as_sent=True) or None
-
-
-def _hash(input: SendMessageInput) -> str:
-    """Of all that is said but the key; what is null is as if it were left out."""
-    said = msgspec.to_builtins(replace(input, idempotency_key=None), enc_hook=_nothing)
-    return sha256(msgspec.json.encode(_without_nothing(said), order="sorted")).hexdigest()
-
-
-def _nothing(_: Any) -> None:
-    """For UNSET."""
-
-
-def _without_nothing(said: Any) -> Any:
-    if isinstance(said, list):
-        return [_without_nothing(each) for each in said]
-    if isinstance(said, dict):
-        return {name: _without_nothing(value) for name, value in said.items() if value is not None}
-    return said
-
-
-def _send_at(checks: Checks, moment: datetime | None) -> datetime | None:
-    if not moment:
-        return None
-    if moment.tzinfo is None:
-        checks.wrong("sendAt", "Say the zone too, as in 2026-12-24T18:00:00Z.")
-        return None
-    ahead = moment - datetime.now(UTC)
-    if ahead > FARTHEST:
-        checks.wrong("sendAt", "At most a year ahead.")
-    elif ahead > timedelta():
-        return moment.astimezone(UTC)
-    return None
 
 
 def _with_updates(checks: Checks, input: SendMessageInput, content: Content) -> Content:
@@ -203,15 +154,16 @@ async def _text(context: Context, wanted: Wanted) -> str | None:
     """Unless Mercately does not know the template, the agent or a tag; then what the message says."""
     template = wanted.content.template
     if template is None:
-        return text_of(wanted)
+        return text_of(*wanted)
     checks, of_template = Checks(), None
     agent = {} if template.agent_id is None else {"agent_id": template.agent_id}
     tags = {_place(index): name for index, name in enumerate(template.tags or ())}
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_BEFORE):
-            of_template = await refuse_template(checks, context.adapters, template)
+            blanks = await refuse_template(checks, context.adapters, template)
+            of_template = blanks and fill_blanks(blanks, list(template.parameters))
             await profiles.refuse_unknown(context, checks, agent, tags)
-    return text_of(wanted, of_template)
+    return text_of(*wanted, of_template)
 
 
 # How it is kept
@@ -247,8 +199,8 @@ def _new_message(
         claimed_until=claimed_until if can_be_asked else None,
         send_at=draft.send_at,
         tag=draft.tag,
-        idempotency_key=draft.key,
-        input_hash=draft.hash,
+        idempotency_key=draft.use and draft.use.key,
+        input_hash=draft.use and draft.use.hash,
         events=tuple(events),
     )
 

@@ -28,7 +28,10 @@ log = structlog.get_logger("switchboard.people")
 ROUNDS = 3
 """What a source says may lead to another of the person's keys, that to a third; so far we follow."""
 NUMBER = re.compile("[1-9][0-9]{0,17}")
+MOST_ASKED_FOR = 100
+"""Of several people who are not in the directory: each is asked for one by one."""
 NOBODY = "There is no such customer."
+NOT_MIRRORED = "The directory does not know this customer, as so many of these: see that it is up to date."
 
 
 class By(NamedTuple):
@@ -87,6 +90,9 @@ async def people_of(context: Context, ids: Sequence[str], argument: str) -> list
     if wrong:
         raise BadInput(wrong)
     known = await _known(context.adapters.storage.directory, wanted)
+    if len(unknown := set(wanted) - known.keys()) > MOST_ASKED_FOR:
+        places = (f"{argument}.{index}" for index, by in enumerate(wanted) if by in unknown)
+        raise NotFound(dict.fromkeys(places, NOT_MIRRORED))
     found = [known.get(by) or await person_now(context, by) for by in wanted]
     if missing := {f"{argument}.{index}": NOBODY for index, person in enumerate(found) if person is None}:
         raise NotFound(missing)

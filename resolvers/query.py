@@ -3,6 +3,8 @@
 import strawberry
 
 from resolvers.agents import find_agent, list_agents
+from resolvers.broadcasting import broadcast_preview
+from resolvers.broadcasts import find_broadcast, list_broadcasts
 from resolvers.conversations import list_conversations
 from resolvers.customers import find_customer, list_customers
 from resolvers.groups import find_group, list_groups
@@ -11,6 +13,7 @@ from resolvers.nodes import find_node, find_nodes
 from resolvers.sources import list_sources
 from resolvers.templates import find_template, list_templates
 from schema.agents import Agent
+from schema.broadcasts import Broadcast, BroadcastConnection, BroadcastPreview
 from schema.conversations import ConversationConnection
 from schema.customers import Customer, CustomerConnection
 from schema.groups import Group
@@ -52,6 +55,12 @@ class Query:
     )
     template: Template | None = strawberry.field(resolver=find_template)
     message: Message | None = strawberry.field(resolver=find_message)
+    broadcast: Broadcast | None = strawberry.field(resolver=find_broadcast)
+    broadcasts: BroadcastConnection = strawberry.field(resolver=list_broadcasts, description="Newest first.")
+    broadcast_preview: BroadcastPreview = strawberry.field(
+        resolver=broadcast_preview,
+        description="What a broadcast would do now, planned in the same way and forgotten again.",
+    )
     sources: list[SourceStatus] = strawberry.field(
         resolver=list_sources,
         description="How every source of this version is doing. Asks none of them, and never fails.",

@@ -11,10 +11,11 @@ from strawberry.dataloader import DataLoader
 if TYPE_CHECKING:  # the nouns import this file for their relations
     from schema.agents import Agent
     from schema.balances import Balance, BalanceEntryConnection
+    from schema.broadcasts import Broadcast, BroadcastConnection, BroadcastCounts
     from schema.conversations import Conversation, ConversationChannel, ConversationConnection
     from schema.customers import Customer, CustomerConnection, CustomerFilter
     from schema.groups import Group
-    from schema.messages import Message, MessageConnection
+    from schema.messages import Message, MessageConnection, MessageStatus
     from schema.sources import Source
     from schema.templates import Template
 
@@ -80,6 +81,18 @@ class Loaders(Protocol):
 
     async def messages_to(
         self, phones: Sequence[str], messenger_ids: Sequence[str], *, first: int, after: str | None
+    ) -> MessageConnection: ...
+
+    @property
+    def broadcast(self) -> DataLoader[int, Broadcast | None]: ...
+
+    @property
+    def broadcast_counts(self) -> DataLoader[int, BroadcastCounts]: ...
+
+    async def broadcasts(self, *, first: int, after: str | None) -> BroadcastConnection: ...
+
+    async def deliveries(
+        self, key: int, *, statuses: Sequence[MessageStatus] | None, first: int, after: str | None
     ) -> MessageConnection: ...
 
     async def customer_at(self, *, phone: str | None, messenger_id: str | None) -> Customer | None: ...

@@ -13,6 +13,7 @@ from schema.scalars import PhoneNumber
 from schema.templates import Template
 
 if TYPE_CHECKING:
+    from schema.broadcasts import Broadcast
     from schema.customers import AddressInput, Customer
 
 
@@ -70,6 +71,7 @@ class MessageEvent:
 @strawberry.type(description="One message to one person, tried channel by channel until one delivers.")
 class Message(Node):
     template_id: strawberry.Private[str | None]
+    broadcast_id: strawberry.Private[int | None]
 
     recipient: Recipient
     channels: list[Channel] = strawberry.field(description="In the order of fallback.")
@@ -87,6 +89,12 @@ class Message(Node):
     @strawberry.field
     async def template(self, info: Info) -> Template | None:
         return await info.context.loaders.template.load(self.template_id) if self.template_id else None
+
+    @strawberry.field(description="What it is a delivery of.")
+    async def broadcast(
+        self, info: Info
+    ) -> Annotated["Broadcast", strawberry.lazy("schema.broadcasts")] | None:
+        return await info.context.loaders.broadcast.load(self.broadcast_id) if self.broadcast_id else None
 
 
 @strawberry.type

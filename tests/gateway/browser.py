@@ -126,9 +126,14 @@ async def settled(page: Page) -> None:
     await until(page, f"() => localStorage.getItem('graphiql:query') === {OPERATION}.getValue()")
 
 
-async def run(page: Page) -> None:
-    """Press the round button: it runs the operation, or stops the subscription that runs."""
+async def run(page: Page, operation: str | None = None) -> None:
+    """Press the round button: it runs the operation, or stops the subscription that runs.
+
+    Where there are several, it asks which.
+    """
     await page.click(".graphiql-execute-button")
+    if operation:
+        await page.get_by_role("menuitem", name=operation, exact=True).click()
 
 
 async def answer(page: Page) -> dict[str, Any]:

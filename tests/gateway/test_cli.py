@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 async def test_help_names_every_command_with_a_sentence(tmp_path: Path) -> None:
     ended = await run(tmp_path, "--help")
 
-    for command in ("serve", "sandbox", "migrate", "sync", "schema", "config", "doctor"):
+    for command in ("serve", "sandbox", "migrate", "sync", "forget", "schema", "config", "doctor"):
         assert re.search(rf"│ {command} +\w.+", ended.out), command
 
 

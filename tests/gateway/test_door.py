@@ -15,13 +15,16 @@ import pytest
 from aiohttp import FormData
 from pydantic import SecretStr
 
+from adapters.storage.identity import Key
 from gateway.server import migrate
 from gateway.settings import Settings, UseDoor
 from resolvers import changes
+from resolvers.ids import split_id
 from tests.gateways import Gateway, gateway_on
 from tests.services import CURL, path_of
 
-CURL_LINES = Path(__file__).parent.parent / "seeds" / "everyprint-customers.sh"
+SEEDS = Path(__file__).parent.parent / "seeds"
+CUSTOMERS, BROADCAST = SEEDS / "everyprint-customers.sh", SEEDS / "everyprint-broadcast.sh"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
 KIM = {"messenger_id": "58918EJS", "last_name": "lil kim", "gender": "Male"}
@@ -82,7 +85,7 @@ async def run(printed: str, gateway: Gateway) -> Any:
 
 
 async def test_the_curl_lines_of_the_documents_work_as_printed(open_door: Gateway) -> None:
-    to_save, to_ask = CURL_LINES.read_text(encoding="utf-8").split("\n\n")
+    to_save, to_ask = CUSTOMERS.read_text(encoding="utf-8").split("\n\n")
 
     assert await run(to_ask, open_door) == {
         "message": "messenger_id: No customer has this id: save the customer first.",
@@ -175,6 +178,108 @@ async def test_saving_again_updates_and_keeps_what_is_not_said(open_door: Gatewa
         "email": "kim@example.com",
         "balance": {"amount": "0"},
     }
+
+
+# Sending
+
+
+async def planned(gateway: Gateway, answer: Any) -> list[tuple[str, str, str]]:
+    """Of each delivery of a broadcast that was answered: its status, the Messenger id, the text."""
+    id = answer["broadcast_id"]
+    while await gateway.storage.broadcasts.step(int(split_id(id)[1]), "the test", 0):
+        pass
+    data = await gateway.data(
+        """query ($id: ID!) { broadcast(id: $id) { channels deliveries { edges { node {
+          status text recipient { messengerId }
+        } } } } }""",
+        id=id,
+    )
+    assert data["broadcast"]["channels"] == ["MESSENGER"]
+    nodes = [edge["node"] for edge in data["broadcast"]["deliveries"]["edges"]]
+    return sorted((node["status"], node["recipient"]["messengerId"], node["text"]) for node in nodes)
+
+
+async def test_the_curl_lines_about_broadcasts_work_as_printed(open_door: Gateway) -> None:
+    to_all, to_one, to_group = BROADCAST.read_text(encoding="utf-8").split("\n\n")
+    assert await run(to_group, open_door) == {
+        "message": "group: No group has this name.",
+        "return_code": "222",
+    }
+    for messenger_id in ("58918EJS", "EDY6dsLD"):
+        await save(open_door, data=KIM | {"messenger_id": messenger_id})
+    group = await open_door.storage.everyprint.create_group("Yaounde Students")
+    await open_door.storage.everyprint.add_members(group.id, [Key("everyprint", "EDY6dsLD")])
+
+    everybody, one, students = [await run(line, open_door) for line in (to_all, to_one, to_group)]
+
+    assert [sorted(answer) for answer in (everybody, one, students)] == [
+        ["broadcast_id", "return_code"],
+        ["message_id", "return_code"],
+        ["broadcast_id", "return_code"],
+    ]
+    assert {answer["return_code"] for answer in (everybody, one, students)} == {"111"}
+    prank = "This is a prank"
+    assert await planned(open_door, everybody) == [
+        ("QUEUED", "58918EJS", prank),
+        ("QUEUED", "EDY6dsLD", prank),
+    ]
+    assert await planned(open_door, students) == [("QUEUED", "EDY6dsLD", prank)]
+    (sent,) = open_door.chatfuel.asked
+    footer = "No footer in your document, are you aware ?"
+    assert (sent.path.rpartition("/users/")[2], sent.query["text"]) == ("EDY6dsLD/send", footer)
+    shown = "query ($id: ID!) { message(id: $id) { text recipient { messengerId } } }"
+    assert (await open_door.data(shown, id=one["message_id"]))["message"] == {
+        "text": footer,
+        "recipient": {"messengerId": "EDY6dsLD"},
+    }
+
+
+async def test_one_customer_gets_a_message_by_any_way_to_send(gateway: Gateway) -> None:
+    said = {"customer_id": "58918EJS", "message": "Ready: {nobody} fills this in"}
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("GET", {"params": said}),
+        ("GET", {"data": said}),
+        ("POST", {"data": said}),
+        ("POST", {"json": said}),
+    ]
+    for method, request in ways:
+        status, answer = await call(gateway, method, "broadcast/customer", **request)
+        assert (status, answer["return_code"]) == (200, "111")
+    async with gateway.session.head(
+        f"{gateway.url}/everyprint/api/broadcast/customer", params=said
+    ) as response:
+        assert response.status == 405
+
+    assert [asked.query["text"] for asked in gateway.chatfuel.asked] == [said["message"]] * len(ways)
+
+
+async def test_what_is_wrong_with_a_broadcast_is_said_by_the_names_of_the_documents(gateway: Gateway) -> None:
+    known = "These there are: {firstName}, {lastName}, {phone}, {email}."
+    table: dict[str, tuple[str, dict[str, Any], str]] = {
+        "nothing": ("broadcast", {}, f"message: {EMPTY}"),
+        "too long": ("broadcast", {"message": "x" * 2001}, "message: At most 2000 characters; 2001 given."),
+        "no such value": ("broadcast", {"message": "{name}"}, f"message: There is no {{name}}. {known}"),
+        "a group left empty": ("broadcast/group", {"group": "''"}, f"message: {EMPTY} group: {EMPTY}"),
+        "no such group": (
+            "broadcast/group",
+            {"group": "Yaounde Students", "message": "x"},
+            "group: No group has this name.",
+        ),
+        "nobody": ("broadcast/customer", {}, f"message: {EMPTY} customer_id: {EMPTY}"),
+        "no id": (
+            "broadcast/customer",
+            {"customer_id": "a-b", "message": "x"},
+            "customer_id: Letters and digits only.",
+        ),
+    }
+
+    answers = {name: await call(gateway, "POST", path, data=said) for name, (path, said, _) in table.items()}
+    twice = await call(gateway, "POST", "broadcast", params={"message": "a"}, data={"message": "b"})
+
+    assert answers == {name: wrong(says) for name, (_, _, says) in table.items()}
+    assert twice == wrong(f"message: {TWICE}")
+    assert await gateway.storage.broadcasts.count() == 0
+    assert not gateway.chatfuel.asked
 
 
 EMPTY = "This must not be empty."
@@ -313,6 +418,9 @@ async def test_a_dead_database_is_333(settings: Settings) -> None:
         assert await save(gateway, data=KIM) == FAILED
         assert await balance(gateway, params=KIM) == FAILED
         assert await save(gateway) == wrong(WRONG["nothing"][1])
+        said = {"message": "x", "group": "Students", "customer_id": "1"}
+        for path in ("broadcast", "broadcast/group", "broadcast/customer"):
+            assert await call(gateway, "POST", path, data=said) == FAILED
 
 
 async def test_what_nobody_expected_is_333_and_a_line_in_the_log(

@@ -2,16 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from shutil import copy
+from typing import Any
 
 import pytest
 import strawberry
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page
 
 from gateway.graph import Graph
-from gateway.settings import Settings
+from gateway.settings import Sending, Settings
 from resolvers.query import Query
 from tests.gateway.browser import Visit, answer, browsing, open_tab, run, settled, tabs, type_query, visiting
 from tests.gateways import Gateway, gateway_on
@@ -48,7 +49,7 @@ async def test_every_example_opens_in_a_tab_and_answers(peopled: Gateway, browse
         names = await tabs(visit.page)
         for name in names:
             await open_tab(visit.page, name)
-            await run(visit.page)
+            await run(visit.page, "BroadcastPreview" if name == "BroadcastPreview" else None)
             shown = await answer(visit.page)
             if name == "Status":  # it wants the id of a message
                 assert shown["errors"][0]["extensions"]["code"] == "NOT_FOUND"
@@ -66,7 +67,7 @@ async def test_a_message_is_sent_and_its_status_arrives(
     settings.data_dir.mkdir()
     copy(peopled_database, settings.data_dir)
     async with (
-        gateway_on(settings.model_copy(update={"sending": True})) as gateway,
+        gateway_on(settings.model_copy(update={"sending": Sending.ON})) as gateway,
         visiting(browser, f"{gateway.url}/graphql") as visit,
     ):
         await open_tab(visit.page, "Message")
@@ -85,6 +86,47 @@ async def test_a_message_is_sent_and_its_status_arrives(
     assert sent["recipient"]["customer"] == {"firstName": "Mariana"}
     assert shown["data"]["messageStatus"]["channel"] == "PUSH"
     assert_clean(visit)
+
+
+async def test_a_broadcast_is_previewed_watched_paused_resumed_and_cancelled(
+    settings: Settings, peopled_database: Path, browser: Browser
+) -> None:
+    settings.data_dir.mkdir()
+    copy(peopled_database, settings.data_dir)
+    example = (EXAMPLES / "55-broadcast.graphql").read_text(encoding="utf-8")
+    async with (
+        gateway_on(settings.model_copy(update={"sending": Sending.ON})) as gateway,
+        visiting(browser, f"{gateway.url}/graphql") as visit,
+        visiting(browser, f"{gateway.url}/graphql") as watcher,
+    ):
+        await open_tab(visit.page, "BroadcastPreview")
+        await run(visit.page, "BroadcastPreview")
+        preview = (await answer(visit.page))["data"]["broadcastPreview"]
+        await type_query(visit.page, example.replace('group: "Christmas cards"', "all: true"))
+        await run(visit.page, "Broadcast")
+        started = (await answer(visit.page))["data"]["broadcast"]
+
+        await open_tab(watcher.page, "BroadcastPreview")
+        await run(watcher.page, "Progress")
+        await seen(watcher.page, lambda shown: shown["status"] == "RUNNING" and shown["counts"]["submitted"])
+        for operation, status in (("Pause", "PAUSED"), ("Resume", "RUNNING"), ("Cancel", "CANCELLED")):
+            await run(visit.page, operation)
+            await seen(watcher.page, lambda shown, status=status: shown["status"] == status)  # type: ignore[misc]
+        over = await seen(watcher.page, lambda shown: shown["counts"]["queued"] < 10)
+
+    assert preview["recipients"] == 3
+    assert started == {"id": "QnJvYWRjYXN0OjE", "status": "DRAFTING"}, "the others have this id"
+    assert 0 < over["counts"]["submitted"] < over["counts"]["total"]
+    assert_clean(visit)
+    assert_clean(watcher)
+
+
+async def seen(page: Page, is_it: Callable[[Any], bool]) -> Any:
+    """What the page shows of a broadcast as soon as it is that."""
+    async with asyncio.timeout(20):
+        while not is_it(shown := (await answer(page))["data"]["broadcastProgress"]):
+            await asyncio.sleep(0.02)
+    return shown
 
 
 async def test_the_picture_in_readme_is_of_this_page(

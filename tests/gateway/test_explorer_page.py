@@ -339,4 +339,5 @@ def test_an_example_says_what_it_shows_and_names_its_tab(path: Path) -> None:
     text = path.read_text()
     operations = [node for node in parse(text).definitions if isinstance(node, OperationDefinitionNode)]
     assert text.startswith("# ")
-    assert [bool(operation.name) for operation in operations] == [True]
+    assert operations
+    assert all(operation.name for operation in operations)

@@ -14,7 +14,7 @@ from adapters.hyber import sandbox as people
 from adapters.hyber.message import Sms, Viber
 from adapters.storage.messages import Event, Id, Message, NewMessage, Report, State
 from gateway.server import migrate
-from gateway.settings import REPORTS, Settings
+from gateway.settings import REPORTS, Sending, Settings
 from resolvers.sending.body import Body, Channel, Content, write_body
 from resolvers.sending.cascade import steps_of
 from resolvers.sending.watch import changes
@@ -36,7 +36,7 @@ def with_secret(settings: Settings, **changed: Any) -> Settings:
 @pytest.fixture
 async def sending(settings: Settings, database_url: str) -> Settings:
     """A gateway that sends, whose secret is set, on an empty database of each kind."""
-    settings = with_secret(settings, database_url=SecretStr(database_url), sending=True)
+    settings = with_secret(settings, database_url=SecretStr(database_url), sending=Sending.ON)
     await migrate(settings)
     return settings
 
@@ -265,7 +265,7 @@ async def test_without_a_secret_there_is_no_such_address(settings: Settings) -> 
 async def test_where_nothing_is_sent_the_inbox_waits_for_another_process(sending: Settings) -> None:
     async with gateway_on(sending) as gateway:
         message = await accepted(gateway)
-        quiet = sending.model_copy(update={"sending": False})
+        quiet = sending.model_copy(update={"sending": Sending.OWN})
         async with gateway_on(quiet) as door:
             assert await push(door, said(message, 23011)) == 200
 

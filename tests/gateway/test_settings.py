@@ -2,13 +2,14 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from gateway.reference import markdown
-from gateway.settings import Settings, load, unknown_variables, variables
+from gateway.settings import Settings, WrongSettings, load, unknown_variables, variables
 from tests.processes import run
 
 README = Path(__file__).parent.parent.parent / "README.md"
@@ -32,6 +33,11 @@ WRONG = {
         "redis://:hunter2@cache:port",
         "SWITCHBOARD_REDIS_URL: must be redis://host:port/number or rediss://host:port/number.",
     ),
+    "BROKER_URL": (
+        "kafka://me:hunter2@broker",
+        "SWITCHBOARD_BROKER_URL: must be redis://host:port/number, amqp://user:password@host/ or nats://host.",
+    ),
+    "HYBER__RATE": ("0", "SWITCHBOARD_HYBER__RATE: input should be greater than 0."),
     "MERCATELY__TIMEOUT": ("0", "SWITCHBOARD_MERCATELY__TIMEOUT: input should be greater than 0."),
     "MERCATELY__URL": (
         "app.mercately.com",
@@ -99,6 +105,7 @@ async def test_secrets_are_never_shown(tmp_path: Path) -> None:
         MERCATELY__API_KEY=secret,
         DATABASE_URL=f"mysql+aiomysql://me:{secret}@db/x",
         REDIS_URL=f"rediss://:{secret}@cache/0",
+        BROKER_URL=f"amqp://me:{secret}@broker/",
     )
 
     assert ended.code == 0
@@ -113,6 +120,37 @@ async def test_what_config_prints_is_a_dot_env(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(first.out)
 
     assert (await run(tmp_path, "config")).out == first.out
+
+
+@pytest.mark.parametrize(
+    ("urls", "redis", "broker"),
+    [
+        ({}, None, None),
+        ({"redis_url": "redis://cache/0"}, "redis://cache/0", None),
+        ({"broker_url": "redis://broker/0"}, "redis://broker/0", "redis://broker/0"),
+        ({"broker_url": "rediss://broker/0"}, "rediss://broker/0", "rediss://broker/0"),
+        (
+            {"redis_url": "redis://cache/0", "broker_url": "redis://broker/0"},
+            "redis://cache/0",
+            "redis://broker/0",
+        ),
+        ({"broker_url": "amqp://me:it@broker/"}, None, "amqp://me:it@broker/"),
+        ({"broker_url": "nats://broker:4222"}, None, "nats://broker:4222"),
+    ],
+)
+def test_a_redis_that_is_the_broker_is_used_for_the_rest_too(
+    urls: dict[str, str], redis: str | None, broker: str | None
+) -> None:
+    settings = load(**urls)
+
+    assert (settings.redis, settings.broker) == (redis, broker)
+
+
+def test_a_broker_whose_client_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "taskiq_nats", None)
+
+    with pytest.raises(WrongSettings, match=r"its client is missing, install switchboard-gateway\[brokers\]"):
+        load(broker_url="nats://broker")
 
 
 def test_secrets_hide_themselves() -> None:

@@ -1,7 +1,6 @@
 """A message's status: what is sent -> what whoever watches it is told, over SSE and over WebSocket."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -12,9 +11,10 @@ from pydantic import SecretStr
 
 from adapters.hyber import sandbox as people
 from gateway.server import migrate
-from gateway.settings import Settings
+from gateway.settings import Sending, Settings
 from resolvers.ids import to_id
 from tests.gateways import Gateway, free_port, gateway_on
+from tests.watching import WAYS
 
 SEND = "mutation ($input: SendMessageInput!) { sendMessage(input: $input) { id status } }"
 CANCEL = "mutation ($id: ID!) { cancelMessage(id: $id) { status } }"
@@ -31,7 +31,7 @@ async def gateway(settings: Settings, database_url: str) -> AsyncIterator[Gatewa
         host, port = listener.getsockname()
         ours = {
             "database_url": SecretStr(database_url),
-            "sending": True,
+            "sending": Sending.ON,
             "public_url": f"http://{host}:{port}",
             "reports_secret": SecretStr("a1B2c3D4e5F6g7H8"),
         }
@@ -48,33 +48,6 @@ async def sent(gateway: Gateway, person: str, **said: Any) -> str:
     return id
 
 
-async def over_sse(gateway: Gateway, id: str) -> AsyncIterator[dict[str, Any]]:
-    body, headers = {"query": WATCH, "variables": {"id": id}}, {"Accept": "text/event-stream"}
-    async with gateway.session.post(f"{gateway.url}/graphql", json=body, headers=headers) as response:
-        async for line in response.content:
-            if line.startswith(b"data: {"):
-                yield json.loads(line[6:])
-        assert line == b"\r\n"
-
-
-async def over_a_socket(gateway: Gateway, id: str) -> AsyncIterator[dict[str, Any]]:
-    async with gateway.session.ws_connect(
-        f"{gateway.url}/graphql", protocols=["graphql-transport-ws"]
-    ) as socket:
-        await socket.send_json({"type": "connection_init"})
-        assert (await socket.receive_json())["type"] == "connection_ack"
-        payload = {"query": WATCH, "variables": {"id": id}}
-        await socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
-        while (message := await socket.receive_json())["type"] != "complete":
-            if message["type"] == "error":
-                yield {"errors": message["payload"]}
-                return
-            yield message["payload"]
-
-
-WAYS = {"sse": over_sse, "a socket": over_a_socket}
-
-
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> Any:
     return WAYS[request.param]
@@ -89,11 +62,13 @@ async def told(answers: AsyncIterator[dict[str, Any]]) -> list[tuple[str, str]]:
 async def test_the_status_arrives_as_hyber_reports_it(gateway: Gateway, way: Any) -> None:
     delivered, failed = await sent(gateway, "0102"), await sent(gateway, people.FAILS)
 
-    delivery, failure = await asyncio.gather(told(way(gateway, delivered)), told(way(gateway, failed)))
+    delivery, failure = await asyncio.gather(
+        told(way(gateway, WATCH, id=delivered)), told(way(gateway, WATCH, id=failed))
+    )
     assert delivery == [("SUBMITTED", "VIBER"), ("DELIVERED", "VIBER")]
     assert failure == [("SUBMITTED", "VIBER"), ("FAILED", "SMS")]
 
-    (last,) = [answer async for answer in way(gateway, failed)]
+    (last,) = [answer async for answer in way(gateway, WATCH, id=failed)]
     assert last["data"]["messageStatus"] == {
         "status": "FAILED",
         "channel": "SMS",
@@ -104,7 +79,7 @@ async def test_the_status_arrives_as_hyber_reports_it(gateway: Gateway, way: Any
 
 async def test_what_is_cancelled_is_over(gateway: Gateway, way: Any) -> None:
     id = await sent(gateway, "0102", sendAt=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
-    async with aclosing(way(gateway, id)) as answers:
+    async with aclosing(way(gateway, WATCH, id=id)) as answers:
         first = await anext(answers)
         assert first["data"]["messageStatus"]["status"] == "SCHEDULED"
         await gateway.data(CANCEL, id=id)
@@ -120,7 +95,7 @@ async def test_what_is_cancelled_is_over(gateway: Gateway, way: Any) -> None:
     ],
 )
 async def test_what_is_no_message_is_said_once(gateway: Gateway, way: Any, id: str, code: str) -> None:
-    (answer,) = [answer async for answer in way(gateway, id)]
+    (answer,) = [answer async for answer in way(gateway, WATCH, id=id)]
 
     (error,) = answer["errors"]
     assert error["extensions"]["code"] == code

@@ -508,10 +508,9 @@ async def test_nor_does_a_template_wait_for_mercately(town: Gateway) -> None:
 async def test_a_vendor_that_is_down_leaves_the_message_waiting_and_one_that_says_no_fails_it(
     town: Gateway,
 ) -> None:
-    town.hyber.trouble("status", status=429)
-    waiting = await send(town)
-    town.hyber.heal()
     refused = await send(town, f"+59399000{phones.REFUSED}")
+    town.hyber.trouble("status", status=429, times=1)
+    waiting = [await send(town), await send(town)]  # one was told to slow down, and so does the next
     doubtful = await send(
         town, {"messengerId": AWA["messengerId"]}, content={"messenger": {"text": "Bonjour"}}
     )
@@ -520,7 +519,7 @@ async def test_a_vendor_that_is_down_leaves_the_message_waiting_and_one_that_say
         town, {"messengerId": AWA["messengerId"]}, content={"messenger": {"text": "Bonjour"}}
     )
 
-    assert waiting["status"] == "QUEUED"
+    assert [each["status"] for each in waiting] == ["QUEUED", "QUEUED"]
     assert (refused["status"], refused["failure"]) == (
         "FAILED",
         {
