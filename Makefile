@@ -11,7 +11,7 @@ MEMORY := $(shell df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000 { pri
 # Written so that the pattern does not find itself.
 REGISTRIES := registry[.]npmjs|pythonhost[e]d|pypi[.]org
 
-.PHONY: help run test check format explorer picture lock bench clean
+.PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,9 +47,17 @@ bench: .venv/installed-dev ## Parallelism, memory, speed beside plain Strawberry
 	$(BIN)/python -m bench.memory
 	$(BIN)/python -m bench
 
+bench-messages: .venv/installed-dev ## What sendMessage costs beside a mutation that does nothing: 5 minutes, machine quiet
+	$(BIN)/python -m bench.messages
+
+bench-broadcast: .venv/installed-dev ## Who gets a broadcast through kill -9, how fast, a plan for a million: 12 minutes
+	$(BIN)/python -m bench.broadcast
+	$(BIN)/python -m bench.plan --database mariadb
+	$(BIN)/python -m bench.plan --database sqlite
+
 lock: ## Resolve the dependencies again, with hashes
 	$(if $(UV),uv,$(BIN)/python -m pip install --quiet uv && $(BIN)/uv) $(LOCK) -o requirements.lock
-	$(if $(UV),uv,$(BIN)/uv) $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+	$(if $(UV),uv,$(BIN)/uv) $(LOCK) --group dev --extra brokers -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove what was installed and built
 	rm -rf .venv gateway/explorer/dist build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -44,6 +44,13 @@ def test_a_sync_of_5000_people_stays_small() -> None:
     assert re.search(r"^nothing new: 5,500 people in ", ended.stdout, re.M)
 
 
+def test_a_plan_is_told_with_what_it_took() -> None:
+    said = run("bench.plan", "--people", "2000").stdout
+
+    assert len(re.findall(r"^previewed .*: 2,000 people in ", said, re.M)) == 3
+    assert len(re.findall(r"^planned .*: 2,000 rows in 1 steps, .* RSS \d+ -> \d+ MiB$", said, re.M)) == 3
+
+
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Whether the bounds of time hold is no question for a machine that is busy with other tests."""
     ended = subprocess.run(

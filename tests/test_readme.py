@@ -84,11 +84,36 @@ async def test_following_the_chapter_on_real_vendors_ends_at_the_doctor(tmp_path
     assert stands_for_the_vendor.count("/agents") == 1
 
 
+async def test_following_the_chapter_on_many_machines_they_start(
+    mariadb_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    *exports, migrate, serve, worker = block("sh", "BROKER_URL").splitlines()
+    urls = {"DATABASE_URL": mariadb_url, "BROKER_URL": redis_url}
+    named = [re.search(r"SWITCHBOARD_(\w+)=", line) for line in exports]
+    exported = {name[1]: urls[name[1]] for name in named if name}
+    assert exported == urls, "no other setting is asked for"
+
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    assert "up to date" in await sh(migrate, tmp_path, **exported)
+    for command, says in ((serve, "/graphql"), (worker, "Worker: sends")):
+        process = await asyncio.create_subprocess_shell(
+            f"exec {command}", cwd=tmp_path, env=environment(PORT=0, **exported), stdout=PIPE, stderr=PIPE
+        )
+        served = Served(process)
+        assert process.stdout
+        while "Ctrl-C stops." not in served.banner:
+            line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+            assert line, await served.result()
+            served.banner += line
+        await served.end()
+        assert says in served.banner
+
+
 def test_every_command_is_in_the_table_and_every_one_in_the_table_exists() -> None:
     named = re.findall(r"^\| `switchboard (\w+)`", README, re.M)
     existing = [
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
-    ]
+    ] + [group.name for group in app.registered_groups if group.name]
 
     assert sorted(named) == sorted(existing)
 
