@@ -22,7 +22,8 @@ from adapters.storage.audience import Address, Plan, Way
 from adapters.storage.broadcasts import NewBroadcast, State
 from adapters.storage.client import Storage, open_storage
 from adapters.storage.messages import State as Delivery
-from bench.directory import Kind
+from bench.brokers import Broker, Nats, Rabbitmq
+from bench.directory import Kind, Roomy
 from bench.plan import fill
 from bench.report import machine
 from resolvers.sending.body import Channel, Content
@@ -35,6 +36,7 @@ LETTER = write_letter(
     Letter(content=Content(sms=Sms(text="Hola", ttl=300, alpha_name="GMSU")), channels=(Channel.SMS,))
 )
 TAKEN = Delivery.ACCEPTED, Delivery.SENT, Delivery.DELIVERED
+BROKERS: dict[str, type[Broker]] = {"rabbitmq": Rabbitmq, "nats": Nats}
 LONGEST = 300
 """Seconds after which a run has failed."""
 
@@ -51,14 +53,18 @@ class Run:
     """One in twenty has no phone."""
     mariadb: Mariadb | None = None
     redis: Redis | None = None
+    through: str = ""
+    """The broker, if it is not Redis."""
+    broker: Redis | Broker | None = None
     url: str = ""
     vendor: str = ""
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     async def prepare(self) -> None:
         if self.kind is Kind.MARIADB:
-            self.mariadb, self.redis = Mariadb(self.folder / "mariadb"), Redis(self.folder / "redis")
-            for service in (self.mariadb, self.redis):
+            self.mariadb, self.redis = Roomy(self.folder / "mariadb"), Redis(self.folder / "redis")
+            self.broker = BROKERS[self.through](self.folder / self.through) if self.through else self.redis
+            for service in {self.mariadb, self.redis, self.broker}:
                 service.directory.mkdir(exist_ok=True)
                 service.start()
                 self.stack.callback(service.stop)
@@ -89,8 +95,9 @@ class Run:
             "SWITCHBOARD_HYBER__LOGIN": "login",
             "SWITCHBOARD_HYBER__PASSWORD": "password",
         }
-        if self.redis:
-            settings["SWITCHBOARD_BROKER_URL"] = self.redis.url
+        if self.redis and self.broker:
+            settings["SWITCHBOARD_REDIS_URL"] = self.redis.url
+            settings["SWITCHBOARD_BROKER_URL"] = self.broker.url
         if rate:
             settings["SWITCHBOARD_HYBER__RATE"] = str(rate)
         return settings
@@ -244,6 +251,14 @@ RUNS: dict[str, tuple[str, dict[str, Any], Callable[[Run], Awaitable[Outcome]]]]
     ),
     "redis": ("the same, Redis restarted empty in the middle", {}, lambda run: restart(run, "redis")),
     "mariadb": ("the same, MariaDB restarted in the middle", {}, lambda run: restart(run, "mariadb")),
+    **{
+        name: (
+            f"20,000 recipients through {title}, 3 workers, 3 x kill -9",
+            {"through": name, "people": 21_053},
+            lambda run: kills(run, processes=3, command="worker", kills=3, rate=4_000),
+        )
+        for name, title in (("rabbitmq", "RabbitMQ"), ("nats", "NATS JetStream"))
+    },
     "embedded": (
         "embedded: SQLite, one process, 20,000 recipients, 3 x kill -9",
         {"kind": Kind.SQLITE, "people": 21_053},

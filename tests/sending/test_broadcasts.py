@@ -131,6 +131,12 @@ async def office_on(database_url: str, rate: float | None = None) -> AsyncIterat
 
 
 @pytest.fixture
+def database_url(mariadb_url: str) -> str:
+    """One kind: how the ledger is on the other, its own tests say, and those that kill."""
+    return mariadb_url
+
+
+@pytest.fixture
 async def office(database_url: str) -> AsyncIterator[Office]:
     async with office_on(database_url) as opened:
         yield opened
