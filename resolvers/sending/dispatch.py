@@ -5,7 +5,6 @@ Of each broadcast alike a few chunks more are given out than there are hands for
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from contextvars import Context
 from secrets import token_hex
 from time import time
@@ -18,11 +17,8 @@ from adapters.storage.client import Storage
 from adapters.storage.messages import Id
 from resolvers.sending.carrier import LEASE
 from resolvers.sending.engine import Engine
+from resolvers.sending.rounds import Rounds
 
-TURN = 0.3
-"""Seconds from one look at the broadcasts to the next."""
-LONGEST_PAUSE = 10.0
-"""The same while the database does not answer."""
 AHEAD = 2
 """Chunks given out for each hand."""
 AGAIN = 1_000
@@ -31,40 +27,18 @@ AGAIN = 1_000
 log = structlog.get_logger("switchboard.dispatch")
 
 
-class Dispatch:
+class Dispatch(Rounds):
     def __init__(
         self, storage: Storage, engine: Engine, slots: int, told: Callable[[Id], Awaitable[None]]
     ) -> None:
+        super().__init__()
         self._broadcasts = storage.broadcasts
         self._chunks = storage.chunks
         self._engine = engine
         self._window = slots * AHEAD
         self._told = told
         self._owner = token_hex(8)
-        self._awake = asyncio.Event()
         self._phases: dict[int, asyncio.Task[None]] = {}
-
-    def wake(self) -> None:
-        """There is something to do before the next turn."""
-        self._awake.set()
-
-    async def run(self) -> None:
-        """Until it is cancelled."""
-        pause = TURN
-        while True:
-            self._awake.clear()
-            try:
-                await self.turn()
-                pause = TURN
-            except SourceError as error:  # without the database nothing is sent, and nothing twice
-                log.warning("the broadcasts cannot be read", code=error.code)
-                pause = min(pause * 2, LONGEST_PAUSE)
-            except Exception:
-                log.exception("unexpected")
-                pause = LONGEST_PAUSE
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._awake.wait()
 
     async def idle(self) -> None:
         """Until no plan is under way."""

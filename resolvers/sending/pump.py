@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from contextvars import Context
 from time import monotonic, time
 from typing import Any
@@ -13,11 +12,8 @@ from adapters.errors import SourceError, Unavailable
 from adapters.hyber.report import read_reports
 from adapters.storage.messages import Id, Message, Messages, State, WaitingReport
 from resolvers.sending.courier import Courier
+from resolvers.sending.rounds import Rounds
 
-TURN = 0.3
-"""Seconds from one look at the ledger to the next."""
-LONGEST_PAUSE = 10.0
-"""The same while the ledger does not answer."""
 WINDOW = 20
 """So many messages are under way in a process at the same time."""
 REPORTS = 1_000
@@ -25,36 +21,14 @@ REPORTS = 1_000
 log = structlog.get_logger("switchboard.pump")
 
 
-class Pump:
+class Pump(Rounds):
     def __init__(self, ledger: Messages, courier: Courier) -> None:
+        super().__init__()
         self._ledger = ledger
         self._courier = courier
         self._going: dict[Id, asyncio.Task[Message | None]] = {}
-        self._awake = asyncio.Event()
         self._more = False
         """Is there more to look at as soon as there is room?"""
-
-    def wake(self) -> None:
-        """There is something to look at before the next turn."""
-        self._awake.set()
-
-    async def run(self) -> None:
-        """Until it is cancelled."""
-        pause = TURN
-        while True:
-            self._awake.clear()
-            try:
-                await self.turn()
-                pause = TURN
-            except SourceError as error:  # without the database nothing is sent, and nothing twice
-                log.warning("the ledger does not answer", code=error.code)
-                pause = min(pause * 2, LONGEST_PAUSE)
-            except Exception:
-                log.exception("unexpected")
-                pause = LONGEST_PAUSE
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._awake.wait()
 
     async def turn(self) -> None:
         await self._apply_reports()
