@@ -15,8 +15,9 @@ from adapters import open_adapters
 from adapters.lines import Lines
 from gateway import door, explorer, health, reports
 from gateway.errors import codes
+from gateway.gate import Gate
 from gateway.graph import Graph, build_graph
-from gateway.keys import ADAPTERS, CONTEXT, ERRORS, POST, REQUEST_ID, RETURN_CODE
+from gateway.keys import ADAPTERS, CONTEXT, ERRORS, GATE, POST, REQUEST_ID, RETURN_CODE
 from gateway.refresher import refreshing
 from gateway.sending import sending
 from gateway.settings import Settings
@@ -31,7 +32,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.Application:
-    view = View(graph or build_graph(), settings.timeout, settings.region)
+    view, gate = View(graph or build_graph(), settings), Gate(settings)
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         async with (
@@ -45,7 +46,9 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
             await all_ended()
 
     app = web.Application(middlewares=[account], client_max_size=settings.body_limit)
-    app.cleanup_ctx.append(resources)
+    app[GATE] = gate
+    app.cleanup_ctx.extend([resources, gate.opened])
+    app.on_response_prepare.append(gate.mark)
     app.on_shutdown.append(view.close_streams)
     app.add_routes(
         [
@@ -67,10 +70,12 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
     # Pipelined requests are started back to back without the loop ever turning: let others in between.
     await asyncio.sleep(0)
     request[REQUEST_ID] = request_id = _request_id(request)
+    gate = request.app[GATE]
     started, status = perf_counter(), 499  # as proxies log a client that left
     with bound_contextvars(request_id=request_id):
         try:
-            response = await handler(request)
+            async with gate.admitted(request):
+                response = gate.preflight(request) or await handler(request)
             status = response.status
         except web.HTTPException as answer:
             status = answer.status
@@ -90,7 +95,6 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
             )
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response
 
 

@@ -6,11 +6,13 @@ from aiohttp import web
 from graphql import GraphQLError
 
 from adapters import Adapters
+from gateway.gate import Gate
 from resolvers.context import Context
 from resolvers.sending.post import Post
 
 ADAPTERS = web.AppKey("adapters", Adapters)
 POST = web.AppKey("post", Post)
+GATE = web.AppKey("gate", Gate)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 CONTEXT = web.RequestKey("context", Context)

@@ -22,6 +22,7 @@ from adapters.storage.client import SchemaState, open_storage
 from gateway import demo, explorer, logs, workers
 from gateway.app import create_app
 from gateway.banner import banner
+from gateway.connections import Runner
 from gateway.graph import Graph
 from gateway.settings import Settings, variable_name
 
@@ -29,8 +30,6 @@ T = TypeVar("T")
 
 log = structlog.get_logger("switchboard.server")
 
-IDLE = 30.0
-"""Seconds that a connection may stay open without a request."""
 WAITING = 1024
 """Connections that may wait to be accepted."""
 
@@ -145,13 +144,8 @@ async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, st
 
 
 def application_runner(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.AppRunner:
-    return web.AppRunner(
-        create_app(settings, lines, graph),
-        access_log=None,
-        handler_cancellation=True,
-        keepalive_timeout=IDLE,
-        shutdown_timeout=settings.drain,
-    )
+    app = create_app(settings, lines, graph)
+    return Runner(app, most=settings.connections, drain=settings.drain)
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -104,6 +104,34 @@ class Settings(BaseSettings):
     demo: bool = Field(True, description="`off` leaves an empty embedded database empty.")
     timeout: float = Field(3, gt=0, le=300, description="Seconds an operation may wait for its sources.")
     body_limit: int = Field(262_144, ge=1_024, le=104_857_600, description="Bytes a request's body may have.")
+    connections: int = Field(
+        2_000, ge=10, le=100_000, description="Connections open at most, in each process."
+    )
+    requests: int = Field(
+        200, ge=1, le=10_000, description="Requests under way at most, in each process; others come again."
+    )
+    sockets: int = Field(
+        1_000, ge=0, le=100_000, description="WebSockets and streams of events at most, in each process."
+    )
+    sockets_each: int = Field(50, ge=1, le=100_000, description="The same of one caller.")
+    rate: float = Field(
+        50,
+        ge=0,
+        le=100_000,
+        description="Requests a second of one caller, in the mean of some seconds; 0 is without limit. Who "
+        "calls from this machine has none.",
+    )
+    proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="How many proxies stand in front and each add to `X-Forwarded-For` whom they speak for: "
+        "by that callers are told apart.",
+    )
+    origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins besides ours whose pages may ask, as `https://app.example`, blanks between.",
+    )
     drain: float = Field(
         10, ge=0, le=600, description="Seconds that requests in flight have to finish when the server stops."
     )
@@ -214,6 +242,18 @@ class Settings(BaseSettings):
         if find_spec(client) is None:
             raise ValueError("its client is missing, install switchboard-gateway[brokers]")
         return url
+
+    @field_validator("origins", mode="before")
+    @classmethod
+    def _several(cls, origins: object) -> object:
+        return tuple(origins.lower().split()) if isinstance(origins, str) else origins
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if all(re.fullmatch(r"https?://[^/?#\s]+", origin) for origin in origins):
+            return origins
+        raise ValueError("must be origins such as https://app.example, with blanks between")
 
     @field_validator("region")
     @classmethod
@@ -341,6 +381,8 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
     if not isinstance(value, SecretStr):
         return str(value)
     secret = value.get_secret_value()

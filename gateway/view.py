@@ -21,8 +21,10 @@ from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_
 from strawberry.types import ExecutionResult
 
 from gateway import explorer
+from gateway.connections import SLOWEST_READER
 from gateway.graph import Graph
 from gateway.keys import ADAPTERS, CONTEXT, ERRORS, POST, REQUEST_ID
+from gateway.settings import Settings
 from resolvers.context import Context
 
 GRAPHQL = "application/graphql-response+json"
@@ -64,17 +66,18 @@ class View(GraphQLView[Context, None]):
         GRAPHQL_SSE_PROTOCOL: _Events
     }
 
-    def __init__(self, graph: Graph, timeout: float, region: str) -> None:
+    def __init__(self, graph: Graph, settings: Settings) -> None:
         super().__init__(
             graph,
             graphql_ide=None,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_SSE_PROTOCOL],
             connection_init_wait_timeout=timedelta(seconds=5),
             max_subscriptions_per_connection=20,
+            allowed_origins=list(settings.origins),
         )
         self._graph = graph
-        self._timeout = timeout
-        self._region = region
+        self._timeout = settings.timeout
+        self._region = settings.region
         self._sockets: WeakSet[web.WebSocketResponse] = WeakSet()
         self._streams: set[asyncio.Timeout] = set()
 
@@ -200,14 +203,15 @@ class View(GraphQLView[Context, None]):
         headers: Mapping[str, str],
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=sub_response.headers)
-        response.headers.update({"X-Request-Id": request[REQUEST_ID], "X-Content-Type-Options": "nosniff"})
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
         await response.prepare(request)
         with suppress(TimeoutError, ConnectionResetError):  # we are stopping, or the client has left
             async with asyncio.timeout(None) as until_we_stop, aclosing(stream()) as events:
                 self._streams.add(until_we_stop)
                 try:
                     async for event in events:
-                        await response.write(event.encode())
+                        async with asyncio.timeout(SLOWEST_READER):
+                            await response.write(event.encode())
                 finally:
                     self._streams.discard(until_we_stop)
             await response.write_eof()

@@ -33,6 +33,8 @@ AHEAD = 0.1
 """Seconds before its time that a broadcast may take a turn: so long it can keep a single message waiting."""
 EARLY = 0.02
 """Seconds by which a broadcast may be ahead of its own limit, so that it loses nothing by waking up late."""
+TIDY = 1_000
+"""So many limits are kept until those that are free again are forgotten."""
 PATIENCE = 1.0
 """Seconds that Redis may take to answer, and for which it is not asked again if it has not."""
 
@@ -96,6 +98,7 @@ class Limits:
 
     def __init__(self) -> None:
         self._free_at: dict[str, float] = {}
+        self._tidy_at = TIDY
         self._queues: WeakValueDictionary[tuple[str, int | None], asyncio.Lock] = WeakValueDictionary()
 
     async def turn(
@@ -145,7 +148,9 @@ class Limits:
 
     async def _take(self, limited: _Limited, patience: float, *, alone: bool) -> Turn:
         now = monotonic()
-        self._free_at = {name: moment for name, moment in self._free_at.items() if moment > now}
+        if len(self._free_at) >= self._tidy_at:
+            self._free_at = {name: moment for name, moment in self._free_at.items() if moment > now}
+            self._tidy_at = max(TIDY, 2 * len(self._free_at))
         start = max(self._free_at.get(name, now) for name in (limited.pause, *limited.vendors))
         late = start - now - patience
         for name in limited.own:

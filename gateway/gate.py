@@ -1,0 +1,179 @@
+"""The gate: who is let in at this moment, and from which pages."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from ipaddress import ip_address
+from math import ceil
+from urllib.parse import urlsplit
+
+import orjson
+from aiohttp import hdrs, web
+
+from adapters.errors import SourceError
+from gateway.settings import Settings
+from resolvers.sending.limits import Limits, open_limits
+
+BURST = 2.0
+"""Seconds' worth of requests that a caller may make at once."""
+AGAIN = 1
+"""Seconds until it may be worth to come again."""
+REMEMBERED = 600
+"""Seconds for which a browser need not ask whether it may."""
+
+OPEN = ("/health/",)
+"""Always let in, for they say how we are."""
+_EXPOSED = ", ".join(("X-Request-Id", hdrs.RETRY_AFTER))
+_SAFE = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Gate:
+    def __init__(self, settings: Settings) -> None:
+        self._origins = frozenset(settings.origins)
+        self._most = settings.requests
+        self._most_sockets = settings.sockets
+        self._most_sockets_each = settings.sockets_each
+        self._rate = settings.rate or None
+        self._proxies = settings.proxies
+        self._under_way = 0
+        self._sockets = Counter[str]()
+        self._limits = Limits()
+        self._redis, self._environment = settings.redis, settings.environment
+
+    async def opened(self, _: web.Application) -> AsyncIterator[None]:
+        async with open_limits(self._redis, self._environment) as self._limits:
+            yield
+
+    @asynccontextmanager
+    async def admitted(self, request: web.Request) -> AsyncIterator[None]:
+        """Raises the answer for whom there is no room now, or who comes from where nobody may."""
+        if request.path.startswith(OPEN):
+            yield
+            return
+        self._refuse_foreign_page(request)
+        caller = self._caller(request)
+        with self._a_place(request, caller):
+            await self._refuse_flood(request, caller)
+            yield
+
+    def _refuse_foreign_page(self, request: web.Request) -> None:
+        """A page of another site makes its readers' browsers ask: for a simple request without asking us."""
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None:
+            # Such a page may lead here, but not fetch from here: as an image, a script, a style.
+            is_fetched = request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate"
+            if is_fetched and request.headers.get("Sec-Fetch-Site") == "cross-site":
+                raise refusal(403, "FORBIDDEN", "Pages of other sites may not ask this gateway.")
+        elif origin not in self._origins and not _is_same(origin, request.host):
+            raise refusal(
+                403,
+                "FORBIDDEN",
+                "Pages of this origin may not ask this gateway: SWITCHBOARD_ORIGINS says which may.",
+            )
+
+    def preflight(self, request: web.Request) -> web.Response | None:
+        """The answer to a browser that asks whether a page may ask."""
+        wanted = request.headers.get("Access-Control-Request-Method")
+        if request.method != hdrs.METH_OPTIONS or wanted is None:
+            return None
+        return web.Response(
+            status=204,
+            headers={
+                "Access-Control-Allow-Methods": "GET, POST",
+                "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", ""),
+                "Access-Control-Max-Age": str(REMEMBERED),
+            },
+        )
+
+    async def mark(self, request: web.Request, response: web.StreamResponse) -> None:
+        """The headers by which browsers do with an answer what we mean them to."""
+        for name, value in _SAFE.items():
+            response.headers.setdefault(name, value)
+        if self._origins:
+            response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+            if (origin := request.headers.get(hdrs.ORIGIN)) in self._origins:
+                response.headers["Access-Control-Allow-Origin"] = origin
+                response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+
+    @contextmanager
+    def _a_place(self, request: web.Request, caller: str) -> Iterator[None]:
+        if _stays(request):
+            if self._sockets.total() >= self._most_sockets:
+                raise busy("Too many sockets are open: come again in a moment.")
+            if self._sockets[caller] >= self._most_sockets_each and not _is_here(caller):
+                raise busy("You have too many sockets open: close one, or use one for several operations.")
+            self._sockets[caller] += 1
+            try:
+                yield
+            finally:
+                self._sockets[caller] -= 1
+                if not self._sockets[caller]:
+                    del self._sockets[caller]
+            return
+        if self._under_way >= self._most:
+            raise busy("There is more to do than can be done at once: come again in a moment.")
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def _refuse_flood(self, request: web.Request, caller: str) -> None:
+        if self._rate is None or _is_here(caller):
+            return
+        try:
+            turn = await self._limits.turn(f"caller:{caller}", rate=self._rate, patience=BURST, alone=True)
+        except SourceError:  # Redis: it is no reason to keep anybody out
+            return
+        if not turn.granted:
+            after = max(ceil(turn.wait), 1)
+            sentence = f"At most {self._rate:g} requests a second: come again in {after} s."
+            raise refusal(429, "RATE_LIMITED", sentence, after=after)
+
+    def _caller(self, request: web.Request) -> str:
+        """Their address, as the proxies in front of us that we trust have it."""
+        passed = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",")]
+        if self._proxies and len(passed) >= self._proxies and passed[-self._proxies]:
+            return passed[-self._proxies][:64]
+        return request.remote or ""
+
+
+def busy(sentence: str) -> web.HTTPException:
+    return refusal(503, "RATE_LIMITED", sentence, after=AGAIN)
+
+
+def refusal(status: int, code: str, sentence: str, *, after: int | None = None) -> web.HTTPException:
+    """As an answer of the graph that is an error, whatever was asked for."""
+    extensions = {"code": code} | ({} if after is None else {"retryAfter": after})
+    headers = {} if after is None else {hdrs.RETRY_AFTER: str(after)}
+    kinds = {403: web.HTTPForbidden, 429: web.HTTPTooManyRequests, 503: web.HTTPServiceUnavailable}
+    text = orjson.dumps({"errors": [{"message": sentence, "extensions": extensions}]}).decode()
+    return kinds[status](text=text, content_type="application/json", headers=headers)
+
+
+def _stays(request: web.Request) -> bool:
+    """A socket, or a stream of events."""
+    is_socket = request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
+    return is_socket or "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
+
+
+def _is_same(origin: str, host: str) -> bool:
+    try:
+        there = urlsplit(origin)
+    except ValueError:
+        return False
+    return there.scheme in ("http", "https") and there.netloc.lower() == host.lower()
+
+
+def _is_here(address: str) -> bool:
+    """On this machine; of whom a proxy on it speaks for, SWITCHBOARD_PROXIES has us look."""
+    try:
+        return not address or ip_address(address).is_loopback
+    except ValueError:
+        return False
