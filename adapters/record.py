@@ -51,6 +51,8 @@ class Record:
         self.last_error_at: datetime | None = None
         self.down_since: datetime | None = None
         """While it is DOWN, since the first of the calls that failed."""
+        self.told: Callable[[str, str, float], None] | None = None
+        """Whoever counts too hears of each call: its question, how it ended, and its seconds."""
         self._title = title
         self._now = now
         self._took: deque[float] = deque(maxlen=WINDOW)
@@ -94,6 +96,8 @@ class Record:
         else:
             outcome = type(error).__name__ if isinstance(error, Exception) else "CANCELLED"
         self.calls[question, outcome] += 1
+        if self.told:
+            self.told(question, outcome, seconds)
         return outcome
 
     def _answered(self, seconds: float) -> None:

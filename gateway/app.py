@@ -17,7 +17,8 @@ from gateway import door, explorer, health, reports
 from gateway.errors import codes
 from gateway.gate import Gate
 from gateway.graph import Graph, build_graph
-from gateway.keys import ADAPTERS, CONTEXT, ERRORS, GATE, POST, REQUEST_ID, RETURN_CODE
+from gateway.keys import ADAPTERS, CONTEXT, ERRORS, GATE, METRICS, POST, REQUEST_ID, RETURN_CODE
+from gateway.metrics import Metrics, Page
 from gateway.refresher import refreshing
 from gateway.sending import sending
 from gateway.settings import Settings
@@ -32,7 +33,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.Application:
-    view, gate = View(graph or build_graph(), settings), Gate(settings)
+    view, gate, metrics = View(graph or build_graph(), settings), Gate(settings), Metrics()
+    page = Page(settings, metrics)
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         async with (
@@ -42,11 +44,13 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
             open_post(app[ADAPTERS], sending(settings)) as app[POST],
             refreshing(app[ADAPTERS], settings),
         ):
+            metrics.watch(app[ADAPTERS])
+            page.storage = app[ADAPTERS].storage
             yield
             await all_ended()
 
     app = web.Application(middlewares=[account], client_max_size=settings.body_limit)
-    app[GATE] = gate
+    app[GATE], app[METRICS] = gate, metrics
     app.cleanup_ctx.extend([resources, gate.opened])
     app.on_response_prepare.append(gate.mark)
     app.on_shutdown.append(view.close_streams)
@@ -55,6 +59,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
             web.get("/", _to_the_explorer),
             web.get("/health/live", health.live),
             web.get("/health/ready", health.ready),
+            web.get("/metrics", page),
             web.route("*", "/graphql", view),
             *explorer.routes(),
             *door.routes(settings),
@@ -85,12 +90,14 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
             log.exception("unexpected")
             status, response = 500, _unexpected(request_id)
         finally:
+            path, seconds = _path(request), perf_counter() - started
+            request.app[METRICS].request(path, status, seconds)
             log.info(
                 "request",
                 method=request.method,
-                path=_path(request),
+                path=path,
                 status=status,
-                ms=round((perf_counter() - started) * 1000, 1),
+                ms=round(seconds * 1000, 1),
                 **_what_was_asked(request),
             )
     if not response.prepared:

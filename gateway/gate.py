@@ -106,7 +106,7 @@ class Gate:
         if _stays(request):
             if self._sockets.total() >= self._most_sockets:
                 raise busy("Too many sockets are open: come again in a moment.")
-            if self._sockets[caller] >= self._most_sockets_each and not _is_here(caller):
+            if self._sockets[caller] >= self._most_sockets_each and not is_here(caller):
                 raise busy("You have too many sockets open: close one, or use one for several operations.")
             self._sockets[caller] += 1
             try:
@@ -125,7 +125,7 @@ class Gate:
             self._under_way -= 1
 
     async def _refuse_flood(self, request: web.Request, caller: str) -> None:
-        if self._rate is None or _is_here(caller):
+        if self._rate is None or is_here(caller):
             return
         try:
             turn = await self._limits.turn(f"caller:{caller}", rate=self._rate, patience=BURST, alone=True)
@@ -171,7 +171,7 @@ def _is_same(origin: str, host: str) -> bool:
     return there.scheme in ("http", "https") and there.netloc.lower() == host.lower()
 
 
-def _is_here(address: str) -> bool:
+def is_here(address: str) -> bool:
     """On this machine; of whom a proxy on it speaks for, SWITCHBOARD_PROXIES has us look."""
     try:
         return not address or ip_address(address).is_loopback

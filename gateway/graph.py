@@ -102,8 +102,10 @@ class Graph(strawberry.Schema):
         return operation is not None and operation.operation is OperationType.SUBSCRIPTION
 
     async def execute(self, query: str | None, *args: Any, **kwargs: Any) -> ExecutionResult:
-        result = await super().execute(query, *args, **kwargs)
-        return _fit_to_be_seen(result, kwargs["context_value"])
+        result, context = await super().execute(query, *args, **kwargs), kwargs["context_value"]
+        seen = _fit_to_be_seen(result, context)
+        context.counted(context.operation, codes(seen.errors or ()))
+        return seen
 
     async def stream(self, query: str | None, *args: Any, **kwargs: Any) -> StreamResult:
         """On a connection that stays, and whose own context all its operations would share."""
@@ -139,6 +141,7 @@ async def _told(results: StreamResult, context: Context) -> AsyncGenerator[Any, 
                     seen.update(codes(_fit_to_be_seen(result, context).errors or ()))
                 yield result
     finally:
+        context.counted(context.operation, sorted(seen))
         log.info(
             "operation",
             operation=context.operation,

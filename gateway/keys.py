@@ -7,12 +7,14 @@ from graphql import GraphQLError
 
 from adapters import Adapters
 from gateway.gate import Gate
+from gateway.metrics import Metrics
 from resolvers.context import Context
 from resolvers.sending.post import Post
 
 ADAPTERS = web.AppKey("adapters", Adapters)
 POST = web.AppKey("post", Post)
 GATE = web.AppKey("gate", Gate)
+METRICS = web.AppKey("metrics", Metrics)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 CONTEXT = web.RequestKey("context", Context)

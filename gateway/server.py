@@ -24,6 +24,7 @@ from gateway.app import create_app
 from gateway.banner import banner
 from gateway.connections import Runner
 from gateway.graph import Graph
+from gateway.metrics import counting_together
 from gateway.settings import Settings, variable_name
 
 T = TypeVar("T")
@@ -78,7 +79,8 @@ async def serve(settings: Settings) -> None:
             if settings.workers == 1:
                 await serve_on(listener, settings, lines, stop)
             else:
-                await workers.supervise(settings.workers, _work, (listener, settings, lines), stop)
+                with counting_together():
+                    await workers.supervise(settings.workers, _work, (listener, settings, lines), stop)
 
 
 def _work(listener: socket.socket, settings: Settings, lines: Lines) -> None:

@@ -198,6 +198,11 @@ class Settings(BaseSettings):
         pattern="^[a-z0-9]{1,12}$",
         description="In our ids at the vendors, so that a copy of a database is not taken for the original.",
     )
+    metrics_secret: SecretStr | None = Field(
+        None,
+        description="What Prometheus has to send as its bearer token to read `/metrics`. Left out, only who asks "
+        "from this machine, and for nobody else, may read it.",
+    )
     log_format: LogFormat = Field(
         LogFormat.AUTO, description="`json`, `text`, or `auto`: text on a terminal, else JSON."
     )

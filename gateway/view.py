@@ -23,7 +23,7 @@ from strawberry.types import ExecutionResult
 from gateway import explorer
 from gateway.connections import SLOWEST_READER
 from gateway.graph import Graph
-from gateway.keys import ADAPTERS, CONTEXT, ERRORS, POST, REQUEST_ID
+from gateway.keys import ADAPTERS, CONTEXT, ERRORS, METRICS, POST, REQUEST_ID
 from gateway.settings import Settings
 from resolvers.context import Context
 
@@ -126,8 +126,9 @@ class View(GraphQLView[Context, None]):
     async def get_context(
         self, request: web.Request, response: web.Response | web.WebSocketResponse
     ) -> Context:
+        app = request.app
         context = Context(
-            request.app[ADAPTERS], request.app[POST], request[REQUEST_ID], self._timeout, self._region
+            app[ADAPTERS], app[POST], request[REQUEST_ID], self._timeout, self._region, app[METRICS].operation
         )
         request[CONTEXT] = context
         return context

@@ -1,6 +1,7 @@
 """The context of one operation."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import strawberry
@@ -22,6 +23,8 @@ class Context:
     """Seconds the operation may wait for its sources."""
     region: str
     """Whose phones are written without a country."""
+    counted: Callable[[str | None, Collection[str]], None] = lambda name, codes: None
+    """Whoever counts operations: the name, and the codes of its errors."""
     stale: Stale = field(default_factory=Stale)
     loaders: "Loaders" = field(init=False)
     operation: str | None = field(init=False, default=None)
@@ -38,11 +41,11 @@ class Context:
 
     def fresh(self) -> "Context":
         """For the next operation of a connection."""
-        return Context(self.adapters, self.post, self.request_id, self.timeout, self.region)
+        return replace(self, stale=Stale())
 
     def event(self) -> "Context":
         """For the next event of a subscription, whose answers the subscription itself completes."""
-        return Context(self.adapters, self.post, self.request_id, self.timeout, self.region, self.stale)
+        return replace(self)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -28,6 +28,7 @@ from adapters.storage.everyprint import Everyprint
 from adapters.storage.links import Links
 from adapters.storage.messages import Messages
 from adapters.storage.migrations import REVISIONS
+from adapters.storage.standing import Standings
 from adapters.storage.traces import Traces
 
 CONNECTIONS = 10
@@ -57,6 +58,7 @@ class Storage:
         self.chunks = Chunks(database)
         self.attic = Attic(database)
         self.traces = Traces(database)
+        self.standings = Standings(database)
 
     @property
     def embedded(self) -> bool:

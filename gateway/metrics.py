@@ -1,0 +1,176 @@
+"""Metrics: what Prometheus reads at /metrics."""
+
+import hmac
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from tempfile import TemporaryDirectory
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+
+from adapters import RESTS, Adapters
+from adapters.errors import SourceError
+from adapters.storage.client import Storage
+from adapters.storage.standing import Standing
+from gateway.gate import is_here
+from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Where several processes count together; has to be said before the library is imported."""
+MOST_OPERATIONS = 200
+"""Names of operations that are told apart: they are the clients', and each is kept for good."""
+OTHER = "(other)"
+SECONDS = 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
+FRESH = 10.0
+"""Seconds for which what the ledger said is not asked again."""
+
+
+class Metrics:
+    """Of an application; with several workers, of all of them."""
+
+    def __init__(self) -> None:
+        # Here, for it costs a start a good part of what that may take, and decides where it counts.
+        from prometheus_client import CollectorRegistry, Counter, Histogram
+
+        self._registry = CollectorRegistry()
+        self._names = set[str]()
+        self._requests = Histogram(
+            "switchboard_request_seconds",
+            "Requests, by path and status.",
+            ["path", "status"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._operations = Counter(
+            "switchboard_operations",
+            "Operations, by name and code.",
+            ["operation", "code"],
+            registry=self._registry,
+        )
+        self._calls = Histogram(
+            "switchboard_source_seconds",
+            "Calls to sources, the database among them, by question and outcome.",
+            ["source", "call", "outcome"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+
+    def request(self, path: str, status: int, seconds: float) -> None:
+        self._requests.labels(path, str(status)).observe(seconds)
+
+    def operation(self, name: str | None, codes: Collection[str]) -> None:
+        """Of one without errors the code is `ok`."""
+        name = name or "(none)"
+        if name not in self._names:
+            if len(self._names) < MOST_OPERATIONS:
+                self._names.add(name)
+            else:
+                name = OTHER
+        for code in codes or ("ok",):
+            self._operations.labels(name, code).inc()
+
+    def watch(self, adapters: Adapters) -> None:
+        """From now on its calls are counted."""
+        adapters.storage.record.told = partial(self._called, "everyprint")
+        for rest in RESTS:
+            getattr(adapters, rest.name).record.told = partial(self._called, rest.name)
+
+    def _called(self, source: str, question: str, outcome: str, seconds: float) -> None:
+        self._calls.labels(source, question, outcome).observe(seconds)
+
+    def page(self, standing: Standing | None) -> bytes:
+        from prometheus_client import CollectorRegistry, generate_latest
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        counted: CollectorRegistry = self._registry
+        if os.environ.get(FOLDER):
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        now = CollectorRegistry()
+        now.register(_Ledger(standing))
+        return generate_latest(counted) + generate_latest(now)
+
+
+@contextmanager
+def counting_together() -> Iterator[None]:
+    """For the processes that are started meanwhile."""
+    with TemporaryDirectory(prefix="switchboard-metrics-") as folder:
+        os.environ[FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[FOLDER]
+
+
+class _Ledger:
+    """Asked for when it is looked at: no counter of it could drift."""
+
+    def __init__(self, standing: Standing | None) -> None:
+        self._standing = standing
+
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        said, standing = GaugeMetricFamily, self._standing
+        yield said("switchboard_ledger_up", "Whether the ledger answers.", value=standing is not None)
+        if standing:
+            yield said(
+                "switchboard_ledger_overdue_seconds",
+                "For how long the message has been due that has waited longest.",
+                value=standing.overdue,
+            )
+            yield said(
+                "switchboard_ledger_unknown_messages",
+                "Messages of which nobody knows whether their vendor has taken them.",
+                value=standing.unknown,
+            )
+            yield said(
+                "switchboard_ledger_expired_leases",
+                "Chunks of broadcasts whose sender has gone, and that nobody has taken over.",
+                value=standing.expired,
+            )
+
+
+class Page:
+    """Answers who asks from this machine, or knows the secret; to others there is nothing here."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._secret = settings.metrics_secret and settings.metrics_secret.get_secret_value()
+        self._metrics = metrics
+        self.storage: Storage | None = None
+        """Once there is one."""
+        self._standing: Standing | None = None
+        self._fresh_until = 0.0
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        if not self._may(request):
+            raise web.HTTPNotFound
+        from prometheus_client import CONTENT_TYPE_LATEST
+
+        await self._look()
+        headers = {hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST}
+        return web.Response(body=self._metrics.page(self._standing), headers=headers)
+
+    def _may(self, request: web.Request) -> bool:
+        if self._secret:
+            given = request.headers.get(hdrs.AUTHORIZATION, "")
+            return hmac.compare_digest(
+                given.encode(errors="surrogatepass"), f"Bearer {self._secret}".encode()
+            )
+        is_for_another = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+        return is_here(request.remote or "") and not is_for_another
+
+    async def _look(self) -> None:
+        if self.storage is None or monotonic() < self._fresh_until:
+            return
+        try:
+            self._standing = await self.storage.standings.now(int(time() * 1000))
+        except SourceError:
+            self._standing = None
+        self._fresh_until = monotonic() + FRESH
