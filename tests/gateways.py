@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from shutil import copy
 from typing import Any
@@ -24,7 +25,7 @@ from adapters.rest import Mode
 from adapters.sandbox import Sandbox
 from adapters.storage import demo
 from adapters.storage.client import Storage
-from gateway.graph import Graph
+from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, POST
 from gateway.refresher import connected
 from gateway.server import application_runner, migrate, prepare_database
@@ -89,7 +90,7 @@ async def serving(
 ) -> AsyncIterator[tuple[str, web.Application]]:
     """The application as the server runs it, on a free port if it is given none, and its address."""
     await prepare_database(settings)
-    runner = application_runner(settings, lines, graph)
+    runner = application_runner(settings, lines, graph or _graph())
     await runner.setup()
     site = web.SockSite(runner, listener or free_port())
     await site.start()
@@ -98,6 +99,12 @@ async def serving(
         yield site.name, runner.app
     finally:
         await runner.cleanup()
+
+
+@cache
+def _graph() -> Graph:
+    """One for all of them: it keeps nothing but what it has read before."""
+    return build_graph()
 
 
 def free_port() -> socket.socket:
