@@ -83,6 +83,7 @@ def _become(errand: Errand, teller: int, out: int, err: int) -> None:
     os.environ.clear()
     os.environ.update(errand.environment)
     sys.argv = ["switchboard", *errand.arguments]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
     random.seed()
 
 
