@@ -55,7 +55,7 @@ async def queued(gateway: Gateway, phone: str) -> Id:
         channel=CHANNELS[0],
         events=(Event(state=State.PENDING, channel=CHANNELS[0]),),
     )
-    message, _ = await gateway.storage.messages.add(new)
+    message = (await gateway.storage.messages.add(new)).message
     return message.id
 
 

@@ -296,7 +296,7 @@ async def test_a_single_message_finds_its_way_beside_a_broadcast(slow: Office) -
     )
     started = monotonic()
 
-    message, _ = await slow.adapters.storage.messages.add(new)
+    message = (await slow.adapters.storage.messages.add(new)).message
     sent = await slow.post.pump.send(message)
 
     assert sent

@@ -74,7 +74,7 @@ class Post:
             "channel": channels[0],
             "events": (Event(state=State.PENDING, channel=channels[0]),),
         }
-        message, _ = await self.ledger.add(NewMessage(**whole | said))
+        message = (await self.ledger.add(NewMessage(**whole | said))).message
         return message.id
 
     async def sent(self, *channels: Channel, **said: Any) -> Message:

@@ -52,7 +52,7 @@ async def queued(ledger: Messages, **said: Any) -> Id:
         "due": int(time() * 1000),
         "events": (Event(state=State.PENDING, channel="sms"),),
     }
-    message, _ = await ledger.add(NewMessage(**whole | said))
+    message = (await ledger.add(NewMessage(**whole | said))).message
     return message.id
 
 
