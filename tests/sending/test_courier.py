@@ -110,7 +110,6 @@ async def post(database_url: str) -> AsyncIterator[Post]:
             lines_to(mercately, poster, hyber, chatfuel, timeout=0.5), database_url, database_patience=10
         ) as adapters,
     ):
-        await adapters.storage.migrate()
         yield Post(adapters, mercately, hyber, chatfuel)
 
 

@@ -24,7 +24,6 @@ from tests.services import Mariadb
 @pytest.fixture
 async def adapters(database_url: str) -> AsyncIterator[Adapters]:
     async with open_adapters(lines_to(), database_url) as opened:
-        await opened.storage.migrate()
         yield opened
 
 
