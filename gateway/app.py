@@ -59,7 +59,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
             web.get("/", _to_the_explorer),
             web.get("/health/live", health.live),
             web.get("/health/ready", health.ready),
-            web.get("/metrics", page),
+            web.get("/metrics", page.answer),
             web.route("*", "/graphql", view),
             *explorer.routes(),
             *door.routes(settings),

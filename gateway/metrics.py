@@ -148,7 +148,7 @@ class Page:
         self._standing: Standing | None = None
         self._fresh_until = 0.0
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         if not self._may(request):
             raise web.HTTPNotFound
         from prometheus_client import CONTENT_TYPE_LATEST

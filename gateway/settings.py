@@ -200,8 +200,8 @@ class Settings(BaseSettings):
     )
     metrics_secret: SecretStr | None = Field(
         None,
-        description="What Prometheus has to send as its bearer token to read `/metrics`. Left out, only who asks "
-        "from this machine, and for nobody else, may read it.",
+        description="What Prometheus has to send as its bearer token to read `/metrics`. Left out, only who "
+        "asks from this machine, and for nobody else, may read it.",
     )
     log_format: LogFormat = Field(
         LogFormat.AUTO, description="`json`, `text`, or `auto`: text on a terminal, else JSON."

@@ -1,0 +1,112 @@
+"""Metrics: what Prometheus finds at /metrics, who may look, and that nobody's data is in it."""
+
+from pathlib import Path
+from time import time
+
+from aiohttp import ClientSession
+from pydantic import SecretStr
+
+from adapters.storage.messages import Event, NewMessage, State
+from gateway.metrics import MOST_OPERATIONS, Metrics
+from gateway.settings import Settings
+from tests.gateways import Gateway, gateway_on
+from tests.processes import ask, serve
+
+PHONE = "+593990009102"
+
+
+async def metrics_of(gateway: Gateway, **headers: str) -> str:
+    async with gateway.session.get(f"{gateway.url}/metrics", headers=headers) as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/plain; version=")
+        return await response.text()
+
+
+def value(page: str, name: str, **labels: str) -> float:
+    """Of all the lines that have these labels, among others."""
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in page.splitlines()
+        if line.startswith((f"{name}{{", f"{name} "))
+        and all(f'{key}="{said}"' in line for key, said in labels.items())
+    )
+
+
+async def test_what_was_asked_and_what_that_asked_is_counted(gateway: Gateway) -> None:
+    await gateway.data("query Staff { agents { id } }")
+    gateway.mercately.trouble("status", status=500)
+    await gateway.error("query Staff { agents { id } }")
+    await gateway.ask("{ nothing }")
+    page = await metrics_of(gateway)
+
+    assert value(page, "switchboard_request_seconds_count", path="/graphql", status="200") == 2
+    assert value(page, "switchboard_request_seconds_count", path="/graphql", status="400") == 1
+    assert value(page, "switchboard_operations_total", operation="Staff", code="ok") == 1
+    assert value(page, "switchboard_operations_total", operation="Staff", code="SOURCE_UNAVAILABLE") == 1
+    assert value(page, "switchboard_operations_total", operation="(none)", code="BAD_USER_INPUT") == 1
+    asked = {"source": "mercately", "call": "agents"}
+    assert value(page, "switchboard_source_seconds_count", **asked, outcome="ok") == 1
+    assert value(page, "switchboard_source_seconds_count", **asked, outcome="SOURCE_UNAVAILABLE") >= 1
+    assert value(page, "switchboard_source_seconds_count", source="everyprint") > 0
+
+
+async def test_the_ledger_says_how_it_stands(gateway: Gateway) -> None:
+    overdue = NewMessage(
+        phone=PHONE,
+        body=b"{}",
+        due=int(time() * 1000) - 60_000,
+        events=(Event(state=State.PENDING),),
+    )
+    lost = NewMessage(phone=PHONE, body=b"{}", due=None, events=(Event(state=State.UNKNOWN),))
+    await gateway.storage.messages.add(overdue)
+    await gateway.storage.messages.add(lost)
+    page = await metrics_of(gateway)
+
+    assert value(page, "switchboard_ledger_up") == 1
+    assert 60 <= value(page, "switchboard_ledger_overdue_seconds") < 90
+    assert value(page, "switchboard_ledger_unknown_messages") == 1
+    assert value(page, "switchboard_ledger_expired_leases") == 0
+
+
+async def test_nobodys_data_is_in_it(town: Gateway) -> None:
+    search = '{ customers(first: 1, filter: {search: "Awa"}) { edges { node { id phone } } } }'
+    person = (await town.data(search))["customers"]["edges"][0]["node"]
+    await town.data("query Hers($id: ID!) { customer(by: {id: $id}) { firstName } }", id=person["id"])
+    page = await metrics_of(town)
+
+    assert 'operation="Hers"' in page
+    for secret in (person["phone"], person["phone"][1:], person["id"], "Awa"):
+        assert secret not in page
+
+
+async def test_names_of_operations_do_not_grow_without_end() -> None:
+    metrics = Metrics()
+    for number in range(MOST_OPERATIONS + 50):
+        metrics.operation(f"Name{number}", ())
+    page = metrics.page(None).decode()
+
+    assert page.count("switchboard_operations_total{") == MOST_OPERATIONS + 1
+    assert value(page, "switchboard_operations_total", operation="(other)") == 50
+    assert value(page, "switchboard_ledger_up") == 0
+
+
+async def test_only_who_is_here_or_knows_the_secret_may_look(gateway: Gateway, settings: Settings) -> None:
+    url = f"{gateway.url}/metrics"
+    async with gateway.session.get(url, headers={"X-Forwarded-For": "203.0.113.7"}) as response:
+        assert response.status == 404
+    settings = settings.model_copy(update={"metrics_secret": SecretStr("OfPrometheus")})
+    async with gateway_on(settings) as closed:
+        for headers in ({}, {"Authorization": "Bearer OfNobody"}):
+            async with closed.session.get(f"{closed.url}/metrics", headers=headers) as response:
+                assert response.status == 404
+        assert "switchboard_" in await metrics_of(closed, Authorization="Bearer OfPrometheus")
+
+
+async def test_several_workers_count_together(tmp_path: Path) -> None:
+    async with serve(tmp_path, workers=2) as served, ClientSession() as session:
+        for _ in range(20):
+            await ask(served.url, "query Ping { __typename }")
+        async with session.get(f"{served.url}/metrics") as response:
+            page = await response.text()
+
+    assert value(page, "switchboard_operations_total", operation="Ping") == 20
