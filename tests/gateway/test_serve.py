@@ -5,12 +5,12 @@ import os
 import re
 import signal
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from aiohttp import ClientSession, UnixConnector
+from aiohttp import ClientSession, TCPConnector, UnixConnector
 
 from tests.processes import Served, ask, run, serve
 
@@ -72,6 +72,33 @@ async def test_requests_in_flight_are_answered_before_it_stops(
 
     assert isinstance(answer, dict)
     assert len(answer["data"]["agents"]) == 40
+    assert ended.code == 0
+    assert not has_trouble(ended.err)
+
+
+async def test_two_hundred_sockets_are_told_and_what_is_asked_is_answered(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack, serve(tmp_path) as served:
+        session = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
+        url = f"{served.url}/graphql"
+        sockets = [
+            await stack.enter_async_context(session.ws_connect(url, protocols=["graphql-transport-ws"]))
+            for _ in range(200)
+        ]
+        for opened in sockets:
+            await opened.send_json({"type": "connection_init"})
+            assert (await opened.receive_json())["type"] == "connection_ack"
+        told = [asyncio.create_task(opened.receive(timeout=15)) for opened in sockets]
+        await make_slow(served, 1)
+        asked = [asyncio.create_task(ask(served.url, AGENTS)) for _ in range(20)]
+        await until_asked(served)
+        began = time.monotonic()
+        ended = await served.end()
+        answers = await asyncio.gather(*asked)
+        await asyncio.gather(*told)
+
+    assert time.monotonic() - began < 10
+    assert {opened.close_code for opened in sockets} == {1001}
+    assert all(len(answer["data"]["agents"]) == 40 for answer in answers)
     assert ended.code == 0
     assert not has_trouble(ended.err)
 
