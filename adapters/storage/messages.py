@@ -17,7 +17,21 @@ from time import time
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+    update,
+)
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
@@ -365,18 +379,18 @@ class Messages(Questions):
         before: Place | None = None,
     ) -> list[Message]:
         """So many of the messages to any of the addresses, newest first, from behind the given place on."""
-        rows = _MESSAGES.where(_is_to(phones, messenger_ids))
+        rows = only(_MESSAGES, sent_to(phones, messenger_ids))
         if before is not None:
             place = literal(before.created_at, Moment()), before.broadcast, before.seq
             rows = rows.where(tuple_(*_PLACE) < tuple_(*place))
         ordered = rows.order_by(*(column.desc() for column in _PLACE))
-        return [_plain(row) for row in await connection.execute(ordered.limit(first))]
+        return [plain(row) for row in await connection.execute(ordered.limit(first))]
 
     @reads
     async def count_to_person(
         self, connection: AsyncConnection, phones: Collection[str], messenger_ids: Collection[str]
     ) -> int:
-        rows = select(func.count()).select_from(DeliveryRow).where(_is_to(phones, messenger_ids))
+        rows = select(func.count()).select_from(sent_to(phones, messenger_ids))
         return await connection.scalar(rows) or 0
 
     # On its way
@@ -391,7 +405,7 @@ class Messages(Questions):
             .order_by(col(DeliveryRow.due))
             .limit(count)
         )
-        return [_plain(row) for row in await connection.execute(rows)]
+        return [plain(row) for row in await connection.execute(rows)]
 
     async def claim(self, id: Id, moment: int, *, due: int) -> Message | None:
         """Takes a pending message to send it now; None if another was faster, or it is not due any more.
@@ -623,7 +637,7 @@ async def _messages(connection: AsyncConnection, ids: Iterable[Id]) -> dict[Id, 
     for id in ids:
         seqs[id.broadcast].append(id.seq)
     return {
-        Id(row.broadcast_id, row.seq): _plain(row)
+        Id(row.broadcast_id, row.seq): plain(row)
         for broadcast, some in seqs.items()
         for row in await connection.execute(_THOSE, {"broadcast": broadcast, "seqs": some})
     }
@@ -634,7 +648,7 @@ async def _with_keys(
 ) -> dict[str, tuple[str | None, Message]]:
     """By key: the hash of its input, and the message."""
     rows = await connection.execute(_OF_KEYS, {"keys": keys}) if keys else ()
-    return {row.idempotency_key: (row.input_hash, _plain(row)) for row in rows}
+    return {row.idempotency_key: (row.input_hash, plain(row)) for row in rows}
 
 
 def and_then(*events: Event) -> dict[str, Any]:
@@ -734,10 +748,33 @@ def _columns(failure: Failure) -> dict[str, str | None]:
     }
 
 
-def _plain(row: AnyRow) -> Message:
+def plain(row: AnyRow) -> Message:
     named = {name: getattr(row, name) for name in Message.__struct_fields__}
-    return Message(**named | {"state": State(row.state)})
+    return Message(**named | addresses_of(row) | {"state": State(row.state)})
 
 
-def _is_to(phones: Collection[str], messenger_ids: Collection[str]) -> ColumnElement[bool]:
-    return or_(col(DeliveryRow.phone).in_(phones), col(DeliveryRow.messenger_id).in_(messenger_ids))
+def addresses_of(row: AnyRow) -> dict[str, str | None]:
+    """The key of a recipient is one of them, and is not written down twice."""
+    key = row.recipient_key
+    if key is None:
+        return {"phone": row.phone, "messenger_id": row.messenger_id}
+    if key.startswith("+"):
+        return {"phone": key, "messenger_id": row.messenger_id}
+    return {"phone": row.phone, "messenger_id": key}
+
+
+def sent_to(phones: Collection[str], messenger_ids: Collection[str]) -> Subquery:
+    """The ids of all messages to any of the addresses; the key of a recipient is found in each broadcast.
+
+    For an index by address grows slower than all else of a broadcast, and the more so, the more there were.
+    """
+    row = DELIVERY.c
+    written = or_(row.phone.in_(phones), row.messenger_id.in_(messenger_ids))
+    is_key = (row.broadcast_id == BROADCAST.c.id) & row.recipient_key.in_({*phones, *messenger_ids})
+    ids = select(row.broadcast_id, row.seq)
+    return union(ids.where(written), ids.join_from(BROADCAST, DELIVERY, is_key)).subquery("sent")
+
+
+def only(rows: Select[Any], ids: Subquery) -> Select[Any]:
+    same = (DELIVERY.c.broadcast_id == ids.c.broadcast_id) & (DELIVERY.c.seq == ids.c.seq)
+    return rows.join(ids, same)

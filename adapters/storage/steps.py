@@ -9,7 +9,20 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, Subquery, case, exists, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,6 +38,8 @@ PAGE_OF_ONE_WRITER = 100_000
 """SQLite writes all leaves of an index anew in every transaction that fills it: the fewer, the faster."""
 CACHE_OF_ONE_WRITER, USUAL_CACHE = 64_000, 2_000
 """KiB in which it keeps these leaves meanwhile."""
+ROOM = 1_000_000
+"""So many numbers are kept for those of a page who get it; behind them are those of who is skipped."""
 SETTLED = 30_000
 """Milliseconds after which nobody has anything in hand any more that was taken before."""
 CHUNK_SIZE = 1_000
@@ -55,7 +70,8 @@ async def plan(connection: AsyncConnection, current: AnyRow, moment: int, size: 
     page = await page_of(connection, said, listed, current.place, size)
     last, total, chunks = current.last_seq, current.total, list[dict[str, Any]]()
     for people in await judged(connection, said, page):
-        await connection.execute(_once_an_address(connection, _deliveries(current.id, last, people, at)))
+        rows = await _deliveries(connection, current.id, last, people, at)
+        await connection.execute(_once_an_address(connection, rows))
         new = *in_states(current.id, messages.State.PENDING, messages.State.SKIPPED), DELIVERY.c.seq > last
         counted = select(DELIVERY.c.state, func.count().label("rows"), func.max(DELIVERY.c.seq).label("last"))
         by_state = (await connection.execute(counted.where(*new).group_by(DELIVERY.c.state))).all()
@@ -83,16 +99,28 @@ async def _keep_in_memory(connection: AsyncConnection, kibibytes: int) -> None:
         await connection.exec_driver_sql(f"PRAGMA cache_size = -{kibibytes}")
 
 
-def _deliveries(id: int, last: int, people: Subquery, at: datetime) -> Select[Any]:
-    """A row for each, in the order of addresses, as indexes grow fastest; behind them who is skipped."""
+async def _deliveries(
+    connection: AsyncConnection, id: int, last: int, people: Subquery, at: datetime
+) -> Select[Any]:
+    """A row for each, in the order of addresses, as indexes grow fastest; behind them who is skipped.
+
+    MySQL would write all rows down on disk to number them as SQLite does: it counts in variables.
+    """
     one, is_out = people.c, people.c.why.is_not(None)
-    place = func.row_number().over(order_by=[is_out, one.key, one.person])
+    if is_mysql(connection):
+        start = text("SET @given = :given, @skipped = :skipped")
+        await connection.execute(start, {"given": last, "skipped": last + ROOM})
+        given, skipped = (literal_column(f"(@{name} := @{name} + 1)") for name in ("given", "skipped"))
+        seq, order = case((is_out, skipped), else_=given), [one.key, one.person]
+    else:
+        place = func.row_number().over(order_by=[is_out, one.key, one.person])
+        seq, order = literal(last) + place, []
     row = {
         "broadcast_id": literal(id),
-        "seq": literal(last) + place,
+        "seq": seq,
         "recipient_key": one.key,
-        "phone": one.phone,
-        "messenger_id": one.messenger_id,
+        "phone": func.nullif(one.phone, one.key),
+        "messenger_id": func.nullif(one.messenger_id, one.key),
         "state": case((is_out, messages.State.SKIPPED.value), else_=messages.State.PENDING.value),
         "state_rank": case((is_out, messages.State.SKIPPED.rank), else_=messages.State.PENDING.rank),
         "step": literal(0),
@@ -105,7 +133,8 @@ def _deliveries(id: int, last: int, people: Subquery, at: datetime) -> Select[An
         "final_at": case((is_out, literal(at, Moment())), else_=None),
     }
     # The condition tells SQLite's parser where the rows end and what to do with a conflict begins.
-    return select(*(column.label(name) for name, column in row.items())).where(one.person != "")
+    rows = select(*(column.label(name) for name, column in row.items())).where(one.person != "")
+    return rows.order_by(*order)
 
 
 def _skipped(why: ColumnElement[str], at: datetime) -> ColumnElement[str]:

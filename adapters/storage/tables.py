@@ -266,6 +266,8 @@ class DeliveryRow(SQLModel, table=True):
     broadcast_id: int = Field(sa_type=BigInteger, primary_key=True)
     seq: int = Field(sa_type=BigInteger, primary_key=True)
     recipient_key: str | None = Field(max_length=96)
+    """Of a broadcast, the address that nobody else of it has; where it is the phone, or the Messenger id, that
+    is null."""
     phone: str | None = Field(max_length=16)
     messenger_id: str | None = Field(max_length=64)
     state: str = Field(max_length=12)
