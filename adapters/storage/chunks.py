@@ -164,8 +164,8 @@ class Chunks(Questions):
 
 
 _TAKEN = (
-    "broadcast_id", "seq", "recipient_key", "phone", "messenger_id", "step", "attempt", "channel", "body", "tag", "created_at",
-    "send_at",
+    "broadcast_id", "seq", "own_key", "phone", "messenger_id", "step", "attempt", "channel", "body", "tag",
+    "created_at", "send_at",
 )  # fmt: skip
 
 

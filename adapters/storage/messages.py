@@ -224,7 +224,9 @@ _THOSE = select(DELIVERY).where(
     DELIVERY.c.broadcast_id == bindparam("broadcast"),
     DELIVERY.c.seq.in_(bindparam("seqs", expanding=True)),
 )
-_OF_KEYS = select(DELIVERY).where(DELIVERY.c.idempotency_key.in_(bindparam("keys", expanding=True)))
+_OF_KEYS = select(DELIVERY).where(
+    DELIVERY.c.broadcast_id == ALONE, DELIVERY.c.own_key.in_(bindparam("keys", expanding=True))
+)
 _SUPPRESSED = select(SuppressionRow).where(
     col(SuppressionRow.address).in_(bindparam("addresses", expanding=True))
 )
@@ -256,7 +258,7 @@ _ADD = insert_given(
     "delivery",
     {
         **dict.fromkeys(("broadcast_id", "seq", "state_rank", "due", "step", "attempt"), NUMBER),
-        **dict.fromkeys(("phone", "messenger_id", "state", "channel", "tag", "idempotency_key"), TEXT),
+        **dict.fromkeys(("phone", "messenger_id", "state", "channel", "tag", "own_key"), TEXT),
         **dict.fromkeys(("body", "history"), LONG_TEXT),
         "input_hash": TEXT,
         **dict.fromkeys(("created_at", "send_at", "final_at"), MOMENT),
@@ -648,7 +650,7 @@ async def _with_keys(
 ) -> dict[str, tuple[str | None, Message]]:
     """By key: the hash of its input, and the message."""
     rows = await connection.execute(_OF_KEYS, {"keys": keys}) if keys else ()
-    return {row.idempotency_key: (row.input_hash, plain(row)) for row in rows}
+    return {row.own_key: (row.input_hash, plain(row)) for row in rows}
 
 
 def and_then(*events: Event) -> dict[str, Any]:
@@ -698,7 +700,7 @@ def _row(new: NewMessage, message: Message) -> dict[str, Any]:
         "send_at": message.send_at and _text_of(message.send_at),
         "final_at": message.final_at and _text_of(message.final_at),
         "state_rank": message.state.rank,
-        "idempotency_key": new.idempotency_key,
+        "own_key": new.idempotency_key,
         "input_hash": new.input_hash,
     }
 
@@ -754,23 +756,22 @@ def plain(row: AnyRow) -> Message:
 
 
 def addresses_of(row: AnyRow) -> dict[str, str | None]:
-    """The key of a recipient is one of them, and is not written down twice."""
-    key = row.recipient_key
-    if key is None:
-        return {"phone": row.phone, "messenger_id": row.messenger_id}
-    if key.startswith("+"):
-        return {"phone": key, "messenger_id": row.messenger_id}
-    return {"phone": row.phone, "messenger_id": key}
+    """The own key of a message of a broadcast is one of them, and is not written down twice."""
+    said = {"phone": row.phone, "messenger_id": row.messenger_id}
+    if row.broadcast_id != ALONE and row.own_key is not None:
+        said["phone" if row.own_key.startswith("+") else "messenger_id"] = row.own_key
+    return said
 
 
 def sent_to(phones: Collection[str], messenger_ids: Collection[str]) -> Subquery:
-    """The ids of all messages to any of the addresses; the key of a recipient is found in each broadcast.
+    """The ids of all messages to any of the addresses.
 
-    For an index by address grows slower than all else of a broadcast, and the more so, the more there were.
+    Most are found by their own keys, in one broadcast after the other: an index of all addresses would take
+    longer to grow than all else of a broadcast, and the longer, the more there were before.
     """
     row = DELIVERY.c
     written = or_(row.phone.in_(phones), row.messenger_id.in_(messenger_ids))
-    is_key = (row.broadcast_id == BROADCAST.c.id) & row.recipient_key.in_({*phones, *messenger_ids})
+    is_key = (row.broadcast_id == BROADCAST.c.id) & row.own_key.in_({*phones, *messenger_ids})
     ids = select(row.broadcast_id, row.seq)
     return union(ids.where(written), ids.join_from(BROADCAST, DELIVERY, is_key)).subquery("sent")
 

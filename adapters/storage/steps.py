@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import (
     ColumnElement,
     Select,
+    String,
     Subquery,
     case,
     exists,
@@ -27,7 +28,7 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.storage import messages
-from adapters.storage.audience import Plan, json_at, judged, page_of
+from adapters.storage.audience import Plan, judged, page_of
 from adapters.storage.database import AnyRow, is_mysql
 from adapters.storage.messages import Event, and_then, write_events
 from adapters.storage.tables import CHUNK, DELIVERY, Moment
@@ -39,7 +40,7 @@ PAGE_OF_ONE_WRITER = 100_000
 CACHE_OF_ONE_WRITER, USUAL_CACHE = 64_000, 2_000
 """KiB in which it keeps these leaves meanwhile."""
 ROOM = 1_000_000
-"""So many numbers are kept for those of a page who get it; behind them are those of who is skipped."""
+"""So many numbers are for those of a page who get it; behind them are those of who is skipped."""
 SETTLED = 30_000
 """Milliseconds after which nobody has anything in hand any more that was taken before."""
 CHUNK_SIZE = 1_000
@@ -72,14 +73,10 @@ async def plan(connection: AsyncConnection, current: AnyRow, moment: int, size: 
     for people in await judged(connection, said, page):
         rows = await _deliveries(connection, current.id, last, people, at)
         await connection.execute(_once_an_address(connection, rows))
-        new = *in_states(current.id, messages.State.PENDING, messages.State.SKIPPED), DELIVERY.c.seq > last
-        counted = select(DELIVERY.c.state, func.count().label("rows"), func.max(DELIVERY.c.seq).label("last"))
-        by_state = (await connection.execute(counted.where(*new).group_by(DELIVERY.c.state))).all()
-        for row in by_state:
-            total += row.rows
-            if row.state == messages.State.PENDING:
-                chunks += _chunks(current.id, current.chunks + len(chunks), last + 1, row.last)
-        last = max((row.last for row in by_state), default=last)
+        for row in await connection.execute(_counted(current.id, last)):
+            total, last = total + row.rows, max(last, row.last)
+            if not row.is_out:
+                chunks += _chunks(current.id, current.chunks + len(chunks), row.first, row.last)
     if chunks:
         await connection.execute(insert(CHUNK), chunks)
     await _keep_in_memory(connection, USUAL_CACHE)
@@ -104,21 +101,19 @@ async def _deliveries(
 ) -> Select[Any]:
     """A row for each, in the order of addresses, as indexes grow fastest; behind them who is skipped.
 
-    MySQL would write all rows down on disk to number them as SQLite does: it counts in variables.
+    MySQL would write all rows down on disk to number them as SQLite does: it counts in a variable.
     """
     one, is_out = people.c, people.c.why.is_not(None)
+    by_address = [one.key, one.person]
     if is_mysql(connection):
-        start = text("SET @given = :given, @skipped = :skipped")
-        await connection.execute(start, {"given": last, "skipped": last + ROOM})
-        given, skipped = (literal_column(f"(@{name} := @{name} + 1)") for name in ("given", "skipped"))
-        seq, order = case((is_out, skipped), else_=given), [one.key, one.person]
+        await connection.execute(text("SET @planned = 0"))
+        place: ColumnElement[int] = literal_column("(@planned := @planned + 1)")
     else:
-        place = func.row_number().over(order_by=[is_out, one.key, one.person])
-        seq, order = literal(last) + place, []
+        place = func.row_number().over(order_by=by_address)
     row = {
         "broadcast_id": literal(id),
-        "seq": seq,
-        "recipient_key": one.key,
+        "seq": literal(last) + case((is_out, ROOM), else_=0) + place,
+        "own_key": one.key,
         "phone": func.nullif(one.phone, one.key),
         "messenger_id": func.nullif(one.messenger_id, one.key),
         "state": case((is_out, messages.State.SKIPPED.value), else_=messages.State.PENDING.value),
@@ -134,7 +129,7 @@ async def _deliveries(
     }
     # The condition tells SQLite's parser where the rows end and what to do with a conflict begins.
     rows = select(*(column.label(name) for name, column in row.items())).where(one.person != "")
-    return rows.order_by(*order)
+    return rows.order_by(*by_address)
 
 
 def _skipped(why: ColumnElement[str], at: datetime) -> ColumnElement[str]:
@@ -151,6 +146,15 @@ def _once_an_address(connection: AsyncConnection, rows: Select[Any]) -> Any:
         mine = mysql.insert(DELIVERY).from_select(names, rows)
         return mine.on_duplicate_key_update(seq=DELIVERY.c.seq)
     return sqlite.insert(DELIVERY).from_select(names, rows).on_conflict_do_nothing()
+
+
+def _counted(id: int, last: int) -> Any:
+    """The new ones: how many get it, how many are skipped, and from where to where they are."""
+    seq, is_out = DELIVERY.c.seq, (DELIVERY.c.seq > last + ROOM).label("is_out")
+    place = func.min(seq).label("first"), func.max(seq).label("last")
+    new = select(is_out, func.count().label("rows"), *place).where(DELIVERY.c.broadcast_id == id, seq > last)
+    # Its other indexes do not say which of the new rows are visible, and it would look up each of them.
+    return new.group_by(is_out).with_hint(DELIVERY, "FORCE INDEX (PRIMARY)", "mysql")
 
 
 def _chunks(id: int, count: int, first: int, last: int) -> Iterator[dict[str, Any]]:
@@ -194,7 +198,7 @@ async def retry(connection: AsyncConnection, current: AnyRow, moment: int, size:
                 state_rank=state.rank,
                 due=None,
                 step=0,
-                channel=json_at(connection, row.body, "$.channels[0]"),
+                channel=_first_channel(connection),
                 vendor_id=None,
                 failure_code=None,
                 failure_text=None,
@@ -210,6 +214,11 @@ async def retry(connection: AsyncConnection, current: AnyRow, moment: int, size:
         reopened = update(CHUNK).where(*touched, chunk.state == "done", to_do)
         await connection.execute(reopened.values(state="waiting", token=None, due=0))
     return {"place": str(seqs[-1])} if len(seqs) == size else {}
+
+
+def _first_channel(connection: AsyncConnection) -> ColumnElement[str]:
+    first = func.json_extract(DELIVERY.c.body, "$.channels[0]", type_=String)
+    return func.json_unquote(first, type_=String) if is_mysql(connection) else first
 
 
 def pending_in(broadcast_id: Any, lo: Any, hi: Any) -> tuple[ColumnElement[bool], ...]:

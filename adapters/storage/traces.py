@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Text, bindparam, false, func, or_, select, type_coerce, update
+from sqlalchemy import Text, bindparam, case, false, func, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.storage.database import AnyRow, Questions, reads, reads_many, writes
 from adapters.storage.messages import (
+    ALONE,
     FORGOTTEN,
     Event,
     State,
@@ -125,7 +126,7 @@ _EMPTY = (
     .values(
         phone=None,
         messenger_id=None,
-        recipient_key=None,
+        own_key=case((DELIVERY.c.broadcast_id == ALONE, DELIVERY.c.own_key), else_=None),
         body=FORGOTTEN,
         failure_text=None,
         due=None,
