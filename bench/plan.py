@@ -42,12 +42,12 @@ PROFILE = (
 ) % ("Prefers to be written to in the afternoon. " * 5)
 ENTRIES = f"""
 INSERT INTO directory_entry (source, `key`, `row_number`, person, first_name, last_name, email, phone,
-    tags, profile, words, seen, as_of)
+    tags, profile, opted_out, words, seen, as_of)
 SELECT '{{source}}', {{key}}, n,
     CASE WHEN n % 7 = 0 THEN 'everyprint:' || {MESSENGER_ID} ELSE 'mercately:' || {MERCATELY} END,
     CASE WHEN n % 10 = 1 THEN NULL ELSE 'Nombre' || (n % 1000) END, 'Apellido' || (n % 777),
     'p' || n || '@example.com', CASE WHEN n % 20 = 3 THEN NULL ELSE '+593' || (990000000 + n) END,
-    '[]', {{profile}}, '', 1, 1
+    '[]', {{profile}}, {{opted_out}}, '', 1, 1
 FROM {{numbers}} WHERE n % {{every}} = {{rest}}
 """  # noqa: S608
 NUMBERS = {
@@ -63,13 +63,19 @@ async def fill(storage: Storage, kind: Kind, people: int) -> None:
     async with storage._engine.execution_options(writes=True).begin() as connection:
         if kind is Kind.MARIADB:
             await connection.exec_driver_sql("SET sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT')")
-        for source, key, every, rest in (
-            ("mercately", MERCATELY, 1, 0),
-            ("everyprint", MESSENGER_ID, 7, 0),
-            ("poster", "n", 6, 1),
+        for source, key, every, rest, opted_out in (
+            ("mercately", MERCATELY, 1, 0, "n % 3 = 0"),
+            ("everyprint", MESSENGER_ID, 7, 0, "0"),
+            ("poster", "n", 6, 1, "0"),
         ):
             entries = ENTRIES.format(
-                source=source, key=key, profile=PROFILE, numbers=numbers, every=every, rest=rest
+                source=source,
+                key=key,
+                profile=PROFILE,
+                opted_out=opted_out,
+                numbers=numbers,
+                every=every,
+                rest=rest,
             )
             # MySQL's driver fills in parameters at each percent sign.
             percent = "%%" if kind is Kind.MARIADB else "%"

@@ -163,12 +163,6 @@ def shared_phones() -> Select[str]:
     return phones.where(col(LinkRow.apart).is_(True), ENTRY.c.phone.is_not(None))
 
 
-def json_at(connection: AsyncConnection, document: ColumnElement[Any], path: str) -> Text_:
-    """A value of a document, as text; on SQLite what is false there is 0."""
-    value = func.json_extract(document, path, type_=String)
-    return func.json_unquote(value, type_=String) if is_mysql(connection) else value
-
-
 def _persons(plan: Plan, page: Page) -> Select[str]:
     rows, holds = in_group(*plan.group) if plan.group else (ENTRY.alias(), ())
     persons = select(rows.c.person).where(*holds, rows.c.person > page.after)
@@ -220,9 +214,8 @@ def _people(
         "messenger_id": first(entry.key, entry.source == "everyprint"),
     }
     if any(way.asks_opt_in for way in plan.ways):
-        said = json_at(connection, entry.profile, "$.whatsapp_opt_in")
-        said_no = said == ("false" if is_mysql(connection) else 0)
-        columns["opt_in"] = first(case((said_no, "no"), else_="yes"), entry.source == "mercately")
+        said = case((entry.opted_out.is_(True), "no"), else_="yes")
+        columns["opt_in"] = first(said, entry.source == "mercately")
     for value in _values(plan):
         columns.setdefault(_COLUMNS[value], first(entry[_COLUMNS[value]]))
     named = [column.label(name) for name, column in columns.items()]

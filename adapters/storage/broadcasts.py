@@ -199,10 +199,7 @@ class Broadcasts(Questions):
         rows = select(DELIVERY).where(row.broadcast_id == id, row.seq > after_seq)
         if states:
             rows = rows.where(row.state.in_(states))
-        return [
-            msgspec.convert(row, Message, from_attributes=True)
-            for row in await connection.execute(rows.order_by(row.seq).limit(first))
-        ]
+        return list(map(messages.plain, await connection.execute(rows.order_by(row.seq).limit(first))))
 
     # What it would do
 

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, bindparam, case, exists, func, select, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.storage.database import AnyRow, Questions, reads, writes
-from adapters.storage.messages import Message
+from adapters.storage.messages import Message, addresses_of
 from adapters.storage.messages import State as Sending
 from adapters.storage.steps import State, pending_in
 from adapters.storage.tables import BROADCAST, CHUNK, DELIVERY
@@ -164,8 +164,8 @@ class Chunks(Questions):
 
 
 _TAKEN = (
-    "broadcast_id", "seq", "phone", "messenger_id", "step", "attempt", "channel", "body", "tag", "created_at",
-    "send_at",
+    "broadcast_id", "seq", "own_key", "phone", "messenger_id", "step", "attempt", "channel", "body", "tag",
+    "created_at", "send_at",
 )  # fmt: skip
 
 
@@ -174,8 +174,7 @@ def _taken(row: AnyRow) -> Message:
     return Message(
         broadcast_id=row.broadcast_id,
         seq=row.seq,
-        phone=row.phone,
-        messenger_id=row.messenger_id,
+        **addresses_of(row),
         state=Sending.SENDING,
         due=None,
         step=row.step,

@@ -64,6 +64,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """When the source was asked for it: UTC, milliseconds."""
 
 
+class _Consent(msgspec.Struct):
+    whatsapp_opt_in: Any = None
+
+
+_read_consent = msgspec.json.Decoder(_Consent).decode
+
+
 async def write_entries(
     connection: AsyncConnection, entries: Iterable[Entry], *, newest: bool = False
 ) -> None:
@@ -151,6 +158,7 @@ def _to_row(entry: Entry, seen: int) -> dict[str, Any]:
         phone=_whole(entry.phone, LONGEST_PHONE),
     )
     row = msgspec.structs.asdict(kept) | {"tags": msgspec.json.encode(entry.tags)}
+    row["opted_out"] = entry.source == "mercately" and _read_consent(entry.profile).whatsapp_opt_in is False
     return row | {"words": words_of(kept)[:LONGEST_WORDS], "seen": seen}
 
 

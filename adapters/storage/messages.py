@@ -17,7 +17,21 @@ from time import time
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+    update,
+)
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
@@ -224,7 +238,9 @@ _THOSE = select(DELIVERY).where(
     DELIVERY.c.broadcast_id == bindparam("broadcast"),
     DELIVERY.c.seq.in_(bindparam("seqs", expanding=True)),
 )
-_OF_KEYS = select(DELIVERY).where(DELIVERY.c.idempotency_key.in_(bindparam("keys", expanding=True)))
+_OF_KEYS = select(DELIVERY).where(
+    DELIVERY.c.broadcast_id == ALONE, DELIVERY.c.own_key.in_(bindparam("keys", expanding=True))
+)
 _SUPPRESSED = select(SuppressionRow).where(
     col(SuppressionRow.address).in_(bindparam("addresses", expanding=True))
 )
@@ -261,7 +277,7 @@ _ADD = insert_given(
     "delivery",
     {
         **dict.fromkeys(("broadcast_id", "seq", "state_rank", "due", "step", "attempt"), NUMBER),
-        **dict.fromkeys(("phone", "messenger_id", "state", "channel", "tag", "idempotency_key"), TEXT),
+        **dict.fromkeys(("phone", "messenger_id", "state", "channel", "tag", "own_key"), TEXT),
         **dict.fromkeys(("body", "history"), LONG_TEXT),
         "input_hash": TEXT,
         **dict.fromkeys(("created_at", "send_at", "final_at"), MOMENT),
@@ -397,18 +413,18 @@ class Messages(Questions):
         before: Place | None = None,
     ) -> list[Message]:
         """So many of the messages to any of the addresses, newest first, from behind the given place on."""
-        rows = _MESSAGES.where(_is_to(phones, messenger_ids))
+        rows = only(_MESSAGES, sent_to(phones, messenger_ids))
         if before is not None:
             place = literal(before.created_at, Moment()), before.broadcast, before.seq
             rows = rows.where(tuple_(*_PLACE) < tuple_(*place))
         ordered = rows.order_by(*(column.desc() for column in _PLACE))
-        return [_plain(row) for row in await connection.execute(ordered.limit(first))]
+        return [plain(row) for row in await connection.execute(ordered.limit(first))]
 
     @reads
     async def count_to_person(
         self, connection: AsyncConnection, phones: Collection[str], messenger_ids: Collection[str]
     ) -> int:
-        rows = select(func.count()).select_from(DeliveryRow).where(_is_to(phones, messenger_ids))
+        rows = select(func.count()).select_from(sent_to(phones, messenger_ids))
         return await connection.scalar(rows) or 0
 
     # On its way
@@ -423,7 +439,7 @@ class Messages(Questions):
             .order_by(col(DeliveryRow.due))
             .limit(count)
         )
-        return [_plain(row) for row in await connection.execute(rows)]
+        return [plain(row) for row in await connection.execute(rows)]
 
     async def claim(self, id: Id, moment: int, *, due: int) -> Message | None:
         """Takes a pending message to send it now; None if another was faster, or it is not due any more.
@@ -655,7 +671,7 @@ async def _messages(connection: AsyncConnection, ids: Iterable[Id]) -> dict[Id, 
     for id in ids:
         seqs[id.broadcast].append(id.seq)
     return {
-        Id(row.broadcast_id, row.seq): _plain(row)
+        Id(row.broadcast_id, row.seq): plain(row)
         for broadcast, some in seqs.items()
         for row in await connection.execute(_THOSE, {"broadcast": broadcast, "seqs": some})
     }
@@ -666,7 +682,7 @@ async def _with_keys(
 ) -> dict[str, tuple[str | None, Message]]:
     """By key: the hash of its input, and the message."""
     rows = await connection.execute(_OF_KEYS, {"keys": keys}) if keys else ()
-    return {row.idempotency_key: (row.input_hash, _plain(row)) for row in rows}
+    return {row.own_key: (row.input_hash, plain(row)) for row in rows}
 
 
 async def _wanted_nothing(
@@ -726,7 +742,7 @@ def _row(new: NewMessage, message: Message) -> dict[str, Any]:
         "send_at": message.send_at and _text_of(message.send_at),
         "final_at": message.final_at and _text_of(message.final_at),
         "state_rank": message.state.rank,
-        "idempotency_key": new.idempotency_key,
+        "own_key": new.idempotency_key,
         "input_hash": new.input_hash,
     }
 
@@ -788,10 +804,32 @@ def _columns(failure: Failure) -> dict[str, str | None]:
     }
 
 
-def _plain(row: AnyRow) -> Message:
+def plain(row: AnyRow) -> Message:
     named = {name: getattr(row, name) for name in Message.__struct_fields__}
-    return Message(**named | {"state": State(row.state)})
+    return Message(**named | addresses_of(row) | {"state": State(row.state)})
 
 
-def _is_to(phones: Collection[str], messenger_ids: Collection[str]) -> ColumnElement[bool]:
-    return or_(col(DeliveryRow.phone).in_(phones), col(DeliveryRow.messenger_id).in_(messenger_ids))
+def addresses_of(row: AnyRow) -> dict[str, str | None]:
+    """The own key of a message of a broadcast is one of them, and is not written down twice."""
+    said = {"phone": row.phone, "messenger_id": row.messenger_id}
+    if row.broadcast_id != ALONE and row.own_key is not None:
+        said["phone" if row.own_key.startswith("+") else "messenger_id"] = row.own_key
+    return said
+
+
+def sent_to(phones: Collection[str], messenger_ids: Collection[str]) -> Subquery:
+    """The ids of all messages to any of the addresses.
+
+    Most are found by their own keys, in one broadcast after the other: an index of all addresses would take
+    longer to grow than all else of a broadcast, and the longer, the more there were before.
+    """
+    row = DELIVERY.c
+    written = or_(row.phone.in_(phones), row.messenger_id.in_(messenger_ids))
+    is_key = (row.broadcast_id == BROADCAST.c.id) & row.own_key.in_({*phones, *messenger_ids})
+    ids = select(row.broadcast_id, row.seq)
+    return union(ids.where(written), ids.join_from(BROADCAST, DELIVERY, is_key)).subquery("sent")
+
+
+def only(rows: Select[Any], ids: Subquery) -> Select[Any]:
+    same = (DELIVERY.c.broadcast_id == ids.c.broadcast_id) & (DELIVERY.c.seq == ids.c.seq)
+    return rows.join(ids, same)

@@ -9,12 +9,26 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, Subquery, case, exists, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    String,
+    Subquery,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.storage import messages
-from adapters.storage.audience import Plan, json_at, judged, page_of
+from adapters.storage.audience import Plan, judged, page_of
 from adapters.storage.database import AnyRow, is_mysql
 from adapters.storage.messages import Event, and_then, write_events
 from adapters.storage.tables import CHUNK, DELIVERY, Moment
@@ -25,6 +39,8 @@ PAGE_OF_ONE_WRITER = 100_000
 """SQLite writes all leaves of an index anew in every transaction that fills it: the fewer, the faster."""
 CACHE_OF_ONE_WRITER, USUAL_CACHE = 64_000, 2_000
 """KiB in which it keeps these leaves meanwhile."""
+ROOM = 1_000_000
+"""So many numbers are for those of a page who get it; behind them are those of who is skipped."""
 SETTLED = 30_000
 """Milliseconds after which nobody has anything in hand any more that was taken before."""
 CHUNK_SIZE = 1_000
@@ -55,15 +71,12 @@ async def plan(connection: AsyncConnection, current: AnyRow, moment: int, size: 
     page = await page_of(connection, said, listed, current.place, size)
     last, total, chunks = current.last_seq, current.total, list[dict[str, Any]]()
     for people in await judged(connection, said, page):
-        await connection.execute(_once_an_address(connection, _deliveries(current.id, last, people, at)))
-        new = *in_states(current.id, messages.State.PENDING, messages.State.SKIPPED), DELIVERY.c.seq > last
-        counted = select(DELIVERY.c.state, func.count().label("rows"), func.max(DELIVERY.c.seq).label("last"))
-        by_state = (await connection.execute(counted.where(*new).group_by(DELIVERY.c.state))).all()
-        for row in by_state:
-            total += row.rows
-            if row.state == messages.State.PENDING:
-                chunks += _chunks(current.id, current.chunks + len(chunks), last + 1, row.last)
-        last = max((row.last for row in by_state), default=last)
+        rows = await _deliveries(connection, current.id, last, people, at)
+        await connection.execute(_once_an_address(connection, rows))
+        for row in await connection.execute(_counted(current.id, last)):
+            total, last = total + row.rows, max(last, row.last)
+            if not row.is_out:
+                chunks += _chunks(current.id, current.chunks + len(chunks), row.first, row.last)
     if chunks:
         await connection.execute(insert(CHUNK), chunks)
     await _keep_in_memory(connection, USUAL_CACHE)
@@ -83,16 +96,26 @@ async def _keep_in_memory(connection: AsyncConnection, kibibytes: int) -> None:
         await connection.exec_driver_sql(f"PRAGMA cache_size = -{kibibytes}")
 
 
-def _deliveries(id: int, last: int, people: Subquery, at: datetime) -> Select[Any]:
-    """A row for each, in the order of addresses, as indexes grow fastest; behind them who is skipped."""
+async def _deliveries(
+    connection: AsyncConnection, id: int, last: int, people: Subquery, at: datetime
+) -> Select[Any]:
+    """A row for each, in the order of addresses, as indexes grow fastest; behind them who is skipped.
+
+    MySQL would write all rows down on disk to number them as SQLite does: it counts in a variable.
+    """
     one, is_out = people.c, people.c.why.is_not(None)
-    place = func.row_number().over(order_by=[is_out, one.key, one.person])
+    by_address = [one.key, one.person]
+    if is_mysql(connection):
+        await connection.execute(text("SET @planned = 0"))
+        place: ColumnElement[int] = literal_column("(@planned := @planned + 1)")
+    else:
+        place = func.row_number().over(order_by=by_address)
     row = {
         "broadcast_id": literal(id),
-        "seq": literal(last) + place,
-        "recipient_key": one.key,
-        "phone": one.phone,
-        "messenger_id": one.messenger_id,
+        "seq": literal(last) + case((is_out, ROOM), else_=0) + place,
+        "own_key": one.key,
+        "phone": func.nullif(one.phone, one.key),
+        "messenger_id": func.nullif(one.messenger_id, one.key),
         "state": case((is_out, messages.State.SKIPPED.value), else_=messages.State.PENDING.value),
         "state_rank": case((is_out, messages.State.SKIPPED.rank), else_=messages.State.PENDING.rank),
         "step": literal(0),
@@ -105,7 +128,8 @@ def _deliveries(id: int, last: int, people: Subquery, at: datetime) -> Select[An
         "final_at": case((is_out, literal(at, Moment())), else_=None),
     }
     # The condition tells SQLite's parser where the rows end and what to do with a conflict begins.
-    return select(*(column.label(name) for name, column in row.items())).where(one.person != "")
+    rows = select(*(column.label(name) for name, column in row.items())).where(one.person != "")
+    return rows.order_by(*by_address)
 
 
 def _skipped(why: ColumnElement[str], at: datetime) -> ColumnElement[str]:
@@ -122,6 +146,15 @@ def _once_an_address(connection: AsyncConnection, rows: Select[Any]) -> Any:
         mine = mysql.insert(DELIVERY).from_select(names, rows)
         return mine.on_duplicate_key_update(seq=DELIVERY.c.seq)
     return sqlite.insert(DELIVERY).from_select(names, rows).on_conflict_do_nothing()
+
+
+def _counted(id: int, last: int) -> Any:
+    """The new ones: how many get it, how many are skipped, and from where to where they are."""
+    seq, is_out = DELIVERY.c.seq, (DELIVERY.c.seq > last + ROOM).label("is_out")
+    place = func.min(seq).label("first"), func.max(seq).label("last")
+    new = select(is_out, func.count().label("rows"), *place).where(DELIVERY.c.broadcast_id == id, seq > last)
+    # Its other indexes do not say which of the new rows are visible, and it would look up each of them.
+    return new.group_by(is_out).with_hint(DELIVERY, "FORCE INDEX (PRIMARY)", "mysql")
 
 
 def _chunks(id: int, count: int, first: int, last: int) -> Iterator[dict[str, Any]]:
@@ -165,7 +198,7 @@ async def retry(connection: AsyncConnection, current: AnyRow, moment: int, size:
                 state_rank=state.rank,
                 due=None,
                 step=0,
-                channel=json_at(connection, row.body, "$.channels[0]"),
+                channel=_first_channel(connection),
                 vendor_id=None,
                 failure_code=None,
                 failure_text=None,
@@ -181,6 +214,11 @@ async def retry(connection: AsyncConnection, current: AnyRow, moment: int, size:
         reopened = update(CHUNK).where(*touched, chunk.state == "done", to_do)
         await connection.execute(reopened.values(state="waiting", token=None, due=0))
     return {"place": str(seqs[-1])} if len(seqs) == size else {}
+
+
+def _first_channel(connection: AsyncConnection) -> ColumnElement[str]:
+    first = func.json_extract(DELIVERY.c.body, "$.channels[0]", type_=String)
+    return func.json_unquote(first, type_=String) if is_mysql(connection) else first
 
 
 def pending_in(broadcast_id: Any, lo: Any, hi: Any) -> tuple[ColumnElement[bool], ...]:

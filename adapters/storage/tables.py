@@ -203,7 +203,16 @@ class DirectoryEntryRow(SQLModel, table=True):
         Index("ix_directory_entry_group", "source", "group_key", "person"),
         Index("ix_directory_entry_seen", "source", "seen"),
         # All that most broadcasts ask of everybody: without the rows, which lie all over the table.
-        Index("ix_directory_entry_audience", "person", "source", "key", "phone", "first_name", "last_name"),
+        Index(
+            "ix_directory_entry_audience",
+            "person",
+            "source",
+            "key",
+            "phone",
+            "first_name",
+            "last_name",
+            "opted_out",
+        ),
         ON_MYSQL,
     )
 
@@ -218,6 +227,8 @@ class DirectoryEntryRow(SQLModel, table=True):
     email: str | None = Field(max_length=LONGEST_EMAIL, index=True)
     phone: str | None = Field(max_length=LONGEST_PHONE, index=True)
     group_key: str | None = Field(max_length=64)
+    opted_out: bool
+    """Mercately's customer has not agreed to WhatsApp."""
     tags: bytes = Field(sa_type=Json)
     profile: bytes = Field(sa_type=Json)
     words: str = Field(max_length=LONGEST_WORDS)
@@ -254,18 +265,20 @@ class DeliveryRow(SQLModel, table=True):
 
     __tablename__ = "delivery"
     __table_args__ = (
-        UniqueConstraint("broadcast_id", "recipient_key", name="uq_delivery_recipient_key"),
-        Index("uq_delivery_idempotency_key", "idempotency_key", unique=True, **_said("idempotency_key")),
+        # MySQL's indexes grow by all rows, also where they are null: each costs a big broadcast seconds.
+        UniqueConstraint("broadcast_id", "own_key", name="uq_delivery_own_key"),
         Index("ix_delivery_due", "due", **_said("due")),
-        Index("ix_delivery_phone", "phone", "seq", **_said("phone")),
-        Index("ix_delivery_messenger_id", "messenger_id", "seq", **_said("messenger_id")),
+        Index("ix_delivery_phone", "phone", **_said("phone")),
+        Index("ix_delivery_messenger_id", "messenger_id", **_said("messenger_id")),
         Index("ix_delivery_state", "broadcast_id", "state", "seq"),
         ON_MYSQL,
     )
 
     broadcast_id: int = Field(sa_type=BigInteger, primary_key=True)
     seq: int = Field(sa_type=BigInteger, primary_key=True)
-    recipient_key: str | None = Field(max_length=96)
+    own_key: str | None = Field(max_length=255)
+    """Nobody else's in its broadcast, the address to which it goes first, which is not written down twice
+    (`messages.addresses_of`); of a message that is alone, its idempotency key."""
     phone: str | None = Field(max_length=16)
     messenger_id: str | None = Field(max_length=64)
     state: str = Field(max_length=12)
@@ -281,7 +294,6 @@ class DeliveryRow(SQLModel, table=True):
     failure_code: str | None = Field(max_length=32)
     failure_text: str | None = Field(max_length=255)
     vendor_code: str | None = Field(max_length=32)
-    idempotency_key: str | None = Field(max_length=255)
     input_hash: str | None = Field(max_length=64)
     tag: str | None = Field(max_length=64)
     created_at: datetime = Field(sa_type=Moment)

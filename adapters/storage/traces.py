@@ -6,11 +6,20 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Text, bindparam, false, func, or_, select, type_coerce, update
+from sqlalchemy import Text, bindparam, case, false, func, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.storage.database import AnyRow, Questions, reads, reads_many, writes
-from adapters.storage.messages import FORGOTTEN, Event, State, read_events, write_events
+from adapters.storage.messages import (
+    ALONE,
+    FORGOTTEN,
+    Event,
+    State,
+    only,
+    read_events,
+    sent_to,
+    write_events,
+)
 from adapters.storage.tables import BROADCAST, DELIVERY, REPORT, SUPPRESSION, now
 
 STEP = 100
@@ -45,7 +54,7 @@ class Traces(Questions):
     @reads
     async def messages(self, connection: AsyncConnection, addresses: Addresses) -> int:
         """How many messages are to one of the addresses."""
-        rows = select(func.count()).select_from(DELIVERY).where(_is_to(addresses))
+        rows = select(func.count()).select_from(sent_to(addresses.phones, addresses.messenger_ids))
         return await connection.scalar(rows) or 0
 
     @reads
@@ -66,9 +75,9 @@ class Traces(Questions):
     @writes
     async def _empty_some(self, connection: AsyncConnection, addresses: Addresses) -> Emptied:
         row = DELIVERY.c
-        here = _is_to(addresses), row.state != State.SENDING
         columns = row.broadcast_id, row.seq, row.state, row.history, row.final_at
-        rows = select(*columns).where(*here).limit(STEP).with_for_update()
+        those = only(select(*columns), sent_to(addresses.phones, addresses.messenger_ids))
+        rows = those.where(row.state != State.SENDING).limit(STEP).with_for_update()
         found = (await connection.execute(rows)).all()
         if found:
             await connection.execute(_EMPTY, [_emptied(one) for one in found])
@@ -117,7 +126,7 @@ _EMPTY = (
     .values(
         phone=None,
         messenger_id=None,
-        recipient_key=None,
+        own_key=case((DELIVERY.c.broadcast_id == ALONE, DELIVERY.c.own_key), else_=None),
         body=FORGOTTEN,
         failure_text=None,
         due=None,
@@ -150,11 +159,6 @@ def _without_sentences(events: Iterable[Event]) -> list[Event]:
         event if event.reason is None or _CODE.fullmatch(event.reason) else replace(event, reason=None)
         for event in events
     ]
-
-
-def _is_to(addresses: Addresses) -> ColumnElement[bool]:
-    row = DELIVERY.c
-    return or_(row.phone.in_(addresses.phones), row.messenger_id.in_(addresses.messenger_ids))
 
 
 async def _without(connection: AsyncConnection, keys: Collection[str]) -> dict[int, list[str]]:

@@ -51,7 +51,7 @@ async def deliveries(storage: Storage, of: int, age: float, *states: State, seq:
             "broadcast_id": of,
             "seq": seq + place,
             "phone": "+593990009102",
-            "recipient_key": None,
+            "own_key": None,
             "state": state,
             "state_rank": state.rank,
             "step": 0,
