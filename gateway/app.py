@@ -31,7 +31,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.Application:
-    view = View(graph or build_graph(), settings.timeout, settings.region)
+    view = View(graph or build_graph(settings), settings.timeout, settings.region)
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         async with (
