@@ -57,8 +57,8 @@ def _presented(error: GraphQLError, request_id: str) -> GraphQLError:
 
 
 def _is_about_the_document(error: GraphQLError, cause: Exception | None) -> bool:
-    """Nothing was run: it has no place in the answer, but one in the document, or nothing of ours broke."""
-    return error.path is None and (bool(error.locations) or cause is None or isinstance(cause, UNSUITABLE))
+    """Nothing was run, since it has no place in the answer, and nothing of ours broke."""
+    return error.path is None and (cause is None or isinstance(cause, UNSUITABLE))
 
 
 def codes(errors: Sequence[GraphQLError]) -> list[str]:
