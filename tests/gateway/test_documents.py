@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.documents import Cache
+from gateway.documents import Cache, trusted
 from gateway.graph import build_graph
 from gateway.manifest import WrongDocuments, compiled
-from gateway.settings import Settings
+from gateway.settings import Settings, WrongSettings
 from tests.gateways import Gateway, gateway_on
 from tests.processes import run
 
@@ -231,14 +231,14 @@ async def test_a_command_that_finds_something_wrong_writes_nothing(tmp_path: Pat
     assert not (tmp_path / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"x": 5}', '{"abc": "{ __typename }"}'])
-async def test_what_is_no_manifest_is_one_line_at_the_start(tmp_path: Path, content: str) -> None:
-    (tmp_path / "manifest.json").write_text(content)
+async def test_what_is_no_manifest_is_one_line_at_the_start(tmp_path: Path) -> None:
+    says = "SWITCHBOARD_DOCUMENTS: manifest.json is no manifest, make one with `switchboard documents`."
+    manifest = tmp_path / "manifest.json"
+    for content in ("", "[]", '{"x": 5}', '{"abc": "{ __typename }"}'):
+        manifest.write_text(content)
+        with pytest.raises(WrongSettings, match=r"manifest\.json is no manifest"):
+            trusted(manifest)
 
     ended = await run(tmp_path, "serve", "--port", "0", DOCUMENTS="manifest.json")
 
-    assert (ended.code, ended.out, ended.err) == (
-        2,
-        "",
-        "SWITCHBOARD_DOCUMENTS: manifest.json is no manifest, make one with `switchboard documents`.\n",
-    )
+    assert (ended.code, ended.out, ended.err) == (2, "", f"{says}\n")
