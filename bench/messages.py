@@ -202,7 +202,7 @@ def serve() -> None:
     class WithNothing(Mutation):
         nothing = strawberry.mutation(resolver=do_nothing, extensions=[Change()])
 
-    vars(app)["build_graph"] = lambda: Graph(query=Query, mutation=WithNothing)
+    vars(app)["build_graph"] = lambda _: Graph(query=Query, mutation=WithNothing)
     sys.argv[1:] = ["serve"]
     command()
 

@@ -33,7 +33,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.Application:
-    view, gate, metrics = View(graph or build_graph(), settings), Gate(settings), Metrics()
+    view, gate, metrics = View(graph or build_graph(settings), settings), Gate(settings), Metrics()
     page = Page(settings, metrics)
 
     async def resources(app: web.Application) -> AsyncIterator[None]:

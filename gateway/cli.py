@@ -156,6 +156,25 @@ def schema() -> None:
 
 
 @app.command()
+def documents(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Of .graphql files.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The manifest to write.")],
+) -> None:
+    """Compile a folder of operations into a manifest of those that are trusted."""
+    import json
+
+    from gateway.graph import build_graph
+    from gateway.manifest import WrongDocuments, compiled
+
+    try:
+        manifest = compiled(folder, build_graph(_settings()))
+    except WrongDocuments as error:
+        _leave(1, error)
+    output.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    typer.echo(f"{len(manifest)} operations: set SWITCHBOARD_DOCUMENTS to {output}, and nothing else is run.")
+
+
+@app.command()
 def config(
     markdown: Annotated[bool, typer.Option("--markdown", help="As the table in README.")] = False,
 ) -> None:

@@ -11,13 +11,25 @@ from adapters.errors import SourceError
 from resolvers.changes import NotShown, Partly
 from schema.errors import Refusal
 
+LONGEST = 500
+"""Characters of a message; graphql-core quotes what it was sent, and indents it."""
+
 log = structlog.get_logger("switchboard.errors")
+
+
+class Refused(GraphQLError):
+    """What a document is refused for before anything of it is run."""
+
+    def __init__(self, message: str, code: str = "BAD_USER_INPUT", **details: object) -> None:
+        super().__init__(message, extensions={"code": code, **details})
+
 
 PUBLIC = (SourceError, Refusal, Partly, NotShown)
 UNSUITABLE = (
     CannotGetOperationTypeError,
     InvalidOperationTypeError,
     MissingQueryError,
+    Refused,
     StrawberryInputCoercionError,
 )
 
@@ -31,6 +43,8 @@ def _presented(error: GraphQLError, request_id: str) -> GraphQLError:
     if isinstance(cause, PUBLIC):
         return error
     if _is_about_the_document(error, cause):
+        if len(error.message) > LONGEST:
+            error.message = f"{error.message[:LONGEST]}..."
         error.extensions = {"code": "BAD_USER_INPUT", **(error.extensions or {})}
         return error
     log.error("unexpected", exc_info=cause or error, path=_fields(error))
@@ -43,8 +57,8 @@ def _presented(error: GraphQLError, request_id: str) -> GraphQLError:
 
 
 def _is_about_the_document(error: GraphQLError, cause: Exception | None) -> bool:
-    """Nothing was run: there is a place in the document or its variables, and none in the answer."""
-    return error.path is None and (bool(error.locations) or isinstance(cause, UNSUITABLE))
+    """Nothing was run, since it has no place in the answer, and nothing of ours broke."""
+    return error.path is None and (cause is None or isinstance(cause, UNSUITABLE))
 
 
 def codes(errors: Sequence[GraphQLError]) -> list[str]:

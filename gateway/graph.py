@@ -3,9 +3,8 @@
 import asyncio
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import datetime
-from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,20 +13,30 @@ import structlog
 from graphql import (
     DocumentNode,
     GraphQLError,
-    GraphQLSyntaxError,
+    GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
     get_operation_ast,
-    parse,
     specified_rules,
+    validate,
 )
 from graphql.type.definition import GraphQLResolveInfoHelpers
+from graphql.validation import validation_context
+from graphql.validation.rules import max_introspection_depth_rule, overlapping_fields_can_be_merged
+from graphql.validation.validate import ValidationAbortedError
+from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, StreamResult, validate_document
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, StreamResult
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types import ExecutionContext, ExecutionResult
+from strawberry.types.execution import PreExecutionError
 
 from adapters.deadline import deadline
-from gateway.errors import codes, presented
+from gateway.documents import Cache, Documents, trusted
+from gateway.errors import Refused, codes, presented
+from gateway.limits import Measure, Pass, check, check_measure, check_values, read
+from gateway.settings import Limits, Settings
 from resolvers.context import Context
 from resolvers.mutation import Mutation
 from resolvers.query import Query
@@ -36,8 +45,18 @@ from schema.scalars import SCALARS
 
 T = TypeVar("T")
 
-DOCUMENTS = 256
-"""How many documents stay parsed and validated; the body limit bounds what each may take."""
+PREPARED = 256, 16 * 2**20
+"""How many documents stay parsed and validated, and how many bytes of memory they may take."""
+A_TOKEN = 700
+"""Bytes that one takes, parsed."""
+FAULTS = 20
+"""So many are told at once."""
+RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+
+# A tenth of what graphql-core would spend on a single document, and introspection as its tools ask for it.
+overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
+validation_context.MAX_FRAGMENT_WORK = 5_000
+max_introspection_depth_rule.MAX_LIST_DEPTH = 2
 
 log = structlog.get_logger("switchboard.graph")
 
@@ -54,8 +73,17 @@ _AFTERWARDS = GraphQLResolveInfoHelpers(
 class Prepared(NamedTuple):
     """A document that was read before; to run it takes neither parsing nor validating."""
 
-    document: DocumentNode
+    document: DocumentNode | None
     faults: list[GraphQLError]
+    measures: Mapping[str | None, Measure] = {}
+    """Of each operation, by its name."""
+
+
+class Asked(NamedTuple):
+    """What came over a socket, where a query alone is not all of it."""
+
+    query: str | None
+    extensions: Mapping[str, Any]
 
 
 class _Executor(StrawberryGraphQLCoreExecutionContext):
@@ -80,25 +108,94 @@ class _Executor(StrawberryGraphQLCoreExecutionContext):
         return executor
 
 
+class _Discreet(_Executor):
+    @classmethod
+    def build(cls, *args: Any, **kwargs: Any) -> Any:
+        return super().build(*args, **{**kwargs, "hide_suggestions": True})
+
+
 class Graph(strawberry.Schema):
-    def __init__(self, **roots: Any) -> None:
-        config = StrawberryConfig(scalar_map=SCALARS)
-        super().__init__(**roots, execution_context_class=_Executor, config=config)
-        self._prepared = lru_cache(DOCUMENTS)(self._prepare)
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        introspection: bool = True,
+        documents: Documents | None = None,
+        **roots: Any,
+    ) -> None:
+        executor = _Executor if introspection else _Discreet
+        super().__init__(
+            **roots, execution_context_class=executor, config=StrawberryConfig(scalar_map=SCALARS)
+        )
+        self._limits = limits or Limits()
+        self._introspection = introspection
+        self._documents = documents or Documents()
+        self._cache: Cache[Prepared] = Cache(*PREPARED)
 
-    def _prepare(self, query: str) -> Prepared:
-        document = parse(query)
-        return Prepared(document, validate_document(self._schema, document, tuple(specified_rules)))
+    @property
+    def core(self) -> GraphQLSchema:
+        """As graphql-core knows it."""
+        return self._schema
 
-    def subscribes(self, query: str | None, operation_name: str | None) -> bool:
-        """Whether what is to be run is a subscription."""
-        if query is None or "subscription" not in query:  # most are spared the parsing
-            return False
+    def prepared(self, text: str) -> Prepared:
+        prepared = self._cache.get(text)
+        if prepared is None:
+            prepared = self._prepare(text)
+            tokens = prepared.document.token_count if prepared.document else 0
+            self._cache.put(text, prepared, 1_000 + len(text) + A_TOKEN * (tokens or 0))
+        return prepared
+
+    def _prepare(self, text: str) -> Prepared:
         try:
-            document = self._prepared(query).document
-        except GraphQLSyntaxError:
+            document = read(text, self._limits)
+        except GraphQLError as error:
+            return Prepared(None, [error.with_traceback(None)])
+        try:
+            measures = self._measured(document)
+        except Refused as error:
+            return Prepared(document, [error.with_traceback(None)])
+        return Prepared(document, self._invalid(document), measures)
+
+    def faults(self, document: DocumentNode) -> list[GraphQLError]:
+        """What would be wrong with it, if it were sent."""
+        try:
+            self._measured(document)
+        except Refused as error:
+            return [error]
+        return self._invalid(document)
+
+    def _measured(self, document: DocumentNode) -> Mapping[str | None, Measure]:
+        walk = Pass(self._schema, document, introspection=self._introspection)
+        measures = {}
+        for operation in document.definitions:
+            if isinstance(operation, OperationDefinitionNode):
+                measure = walk.operation(operation)
+                check_measure(self._limits, measure)
+                if not measure.varies:
+                    check(self._limits, "cost", measure.cost)
+                measures[operation.name.value if operation.name else None] = measure
+        return measures
+
+    def _invalid(self, document: DocumentNode) -> list[GraphQLError]:
+        faults = validate(
+            self._schema, document, RULES, max_errors=FAULTS, hide_suggestions=not self._introspection
+        )
+        if faults and isinstance(faults[-1], ValidationAbortedError) and len(faults) <= FAULTS:
+            return [Refused("The document takes too long to validate: ask for less at a time.")]
+        return faults
+
+    def subscribes(
+        self, query: str | None, operation_name: str | None, extensions: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Whether what is to be run is a subscription."""
+        try:
+            text = self._documents.text(query, extensions)
+        except Refused:
             return False
-        operation = get_operation_ast(document, operation_name)
+        if not text or "subscription" not in text:  # most are spared the parsing
+            return False
+        document = self.prepared(text).document
+        operation = get_operation_ast(document, operation_name) if document else None
         return operation is not None and operation.operation is OperationType.SUBSCRIPTION
 
     async def execute(self, query: str | None, *args: Any, **kwargs: Any) -> ExecutionResult:
@@ -107,8 +204,10 @@ class Graph(strawberry.Schema):
         context.counted(context.operation, codes(seen.errors or ()))
         return seen
 
-    async def stream(self, query: str | None, *args: Any, **kwargs: Any) -> StreamResult:
+    async def stream(self, query: Asked | str | None, *args: Any, **kwargs: Any) -> StreamResult:
         """On a connection that stays, and whose own context all its operations would share."""
+        if isinstance(query, Asked):
+            query, kwargs["operation_extensions"] = query
         kwargs["context_value"] = context = kwargs["context_value"].fresh()
         return _told(await super().stream(query, *args, **kwargs), context)
 
@@ -117,18 +216,62 @@ class Graph(strawberry.Schema):
 
     def _create_execution_context(self, *args: Any, **kwargs: Any) -> ExecutionContext:
         execution = super()._create_execution_context(*args, **kwargs)
-        if execution.query:
-            with suppress(GraphQLSyntaxError):  # Strawberry meets it again, and knows what to answer
-                prepared = self._prepared(execution.query)
-                execution.graphql_document = prepared.document
-                execution.pre_execution_errors = list(prepared.faults)
+        try:
+            self._look_at(execution, kwargs.get("operation_name"))
+        except Refused as error:
+            execution.pre_execution_errors = [error]
         if execution.context is not None:
             execution.context.operation = operation_name(execution)
         return execution
 
+    def _look_at(self, execution: ExecutionContext, asked_for: str | None) -> None:
+        asked = execution.operation_extensions or {}
+        text = self._documents.text(execution.query, asked)
+        if not text:
+            return
+        prepared = self.prepared(text)
+        execution.graphql_document = prepared.document
+        execution.pre_execution_errors = list(prepared.faults)
+        if prepared.faults:
+            return
+        self._documents.keep(text, asked)
+        if asked_for is None and len(prepared.measures) > 1:
+            raise Refused("The document has several operations: name in operationName the one to run.")
+        check_values(self._limits, execution.variables)
+        cost = self._cost(prepared, execution)
+        if asked.get("cost") is True:
+            execution.extensions_results["cost"] = {"value": cost, "budget": self._limits.cost}
 
-def build_graph() -> Graph:
-    return Graph(query=Query, mutation=Mutation, subscription=Subscription)
+    def _cost(self, prepared: Prepared, execution: ExecutionContext) -> int:
+        measure = prepared.measures.get(execution.operation_name)
+        if measure is None:  # there is no such operation, and Strawberry says so
+            return 0
+        if measure.varies and prepared.document:
+            operation = get_operation_ast(prepared.document, execution.operation_name)
+            walk = Pass(self._schema, prepared.document, introspection=True, variables=execution.variables)
+            cost = walk.operation(operation).cost if operation else 0
+            check(self._limits, "cost", cost)
+            return cost
+        return measure.cost
+
+    async def _prepare_operation_async(
+        self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner
+    ) -> PreExecutionError | None:
+        if context.pre_execution_errors and context.graphql_document is None:
+            return PreExecutionError(data=None, errors=context.pre_execution_errors)
+        return await super()._prepare_operation_async(context, extensions_runner)
+
+
+def build_graph(settings: Settings | None = None) -> Graph:
+    roots: dict[str, Any] = {"query": Query, "mutation": Mutation, "subscription": Subscription}
+    if settings is None:
+        return Graph(**roots)
+    return Graph(
+        limits=settings.limits,
+        introspection=settings.has_introspection,
+        documents=Documents(trusted(settings.documents)),
+        **roots,
+    )
 
 
 async def _told(results: StreamResult, context: Context) -> AsyncGenerator[Any, None]:

@@ -23,6 +23,7 @@ from gateway import demo, explorer, logs, workers
 from gateway.app import create_app
 from gateway.banner import banner
 from gateway.connections import Runner
+from gateway.documents import trusted
 from gateway.graph import Graph
 from gateway.metrics import counting_together
 from gateway.settings import Settings, variable_name
@@ -67,6 +68,7 @@ def told_to_stop(*signals: signal.Signals) -> asyncio.Event:
 
 
 async def serve(settings: Settings) -> None:
+    trusted(settings.documents)  # said now, and not by each of the workers
     logs.configure(settings)
     stop = told_to_stop(signal.SIGINT, signal.SIGTERM)
     with listening(settings) as listener:

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
@@ -52,6 +62,36 @@ class Sending(StrEnum):
     ON = "on"
     OWN = "own"
     OFF = "off"
+
+
+class UseIntrospection(StrEnum):
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+class Limits(BaseModel):
+    """What an operation may ask for; what asks for more is refused before anything of it is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: int = Field(32_768, ge=256, le=1_048_576, description="Bytes that a document may have.")
+    tokens: int = Field(2_000, ge=20, le=100_000, description="Tokens that it may have, comments included.")
+    depth: int = Field(10, ge=1, le=100, description="Fields within each other.")
+    aliases: int = Field(
+        15, ge=0, le=10_000, description="Aliases; a fragment's count wherever it is spread."
+    )
+    directives: int = Field(20, ge=0, le=10_000, description="Directives; the same.")
+    root_fields: int = Field(20, ge=1, le=10_000, description="Fields of Query, Mutation or Subscription.")
+    fragments: int = Field(50, ge=0, le=10_000, description="Spreads of fragments.")
+    cost: int = Field(
+        5_000,
+        ge=10,
+        le=10_000_000,
+        description="Fields that an answer may hold: `first` multiplies what is in a connection, and a list "
+        "that has no `first` counts as 10 items.",
+    )
+    values: int = Field(11_000, ge=10, le=1_000_000, description="Values that its variables may hold.")
 
 
 class Settings(BaseSettings):
@@ -131,6 +171,16 @@ class Settings(BaseSettings):
     origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Origins besides ours whose pages may ask, as `https://app.example`, blanks between.",
+    )
+    limits: Limits = Field(default_factory=Limits)
+    introspection: UseIntrospection = Field(
+        UseIntrospection.AUTO,
+        description="Whether the graph tells its schema, and suggests names in place of wrong ones. `auto`: "
+        "in the embedded default, on loopback. `on`: to everybody. `off`: to nobody.",
+    )
+    documents: FilePath | None = Field(
+        None,
+        description="What `switchboard documents` wrote: then the operations in it are run, and no others.",
     )
     drain: float = Field(
         10, ge=0, le=600, description="Seconds that requests in flight have to finish when the server stops."
@@ -294,6 +344,22 @@ class Settings(BaseSettings):
     @property
     def broker(self) -> str | None:
         return self.broker_url.get_secret_value() if self.broker_url else None
+
+    @property
+    def on_loopback(self) -> bool:
+        """Can nobody reach us from another machine?"""
+        if self.unix or self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def has_introspection(self) -> bool:
+        if self.introspection is UseIntrospection.AUTO:
+            return self.embedded and self.on_loopback
+        return self.introspection is UseIntrospection.ON
 
     @property
     def has_door(self) -> bool:

@@ -22,7 +22,7 @@ from strawberry.types import ExecutionResult
 
 from gateway import explorer
 from gateway.connections import SLOWEST_READER
-from gateway.graph import Graph
+from gateway.graph import Asked, Graph
 from gateway.keys import ADAPTERS, CONTEXT, ERRORS, METRICS, POST, REQUEST_ID
 from gateway.settings import Settings
 from resolvers.context import Context
@@ -46,7 +46,7 @@ class _Socket(AiohttpWebSocketAdapter):
         async for message in super().iter_json(ignore_parsing_errors=ignore_parsing_errors):
             if not _is_message(message):  # Strawberry's handler would fail on it, and with it the socket
                 raise NonJsonMessageReceived
-            yield message
+            yield _with_extensions(cast("dict[str, Any]", message))
 
     async def send_json(self, message: Mapping[str, object]) -> None:
         try:
@@ -140,14 +140,15 @@ class View(GraphQLView[Context, None]):
         if not isinstance(data, dict):
             raise HTTPException(400, "Send a JSON object with the operation in its field query.")
         query, name = _optional(data, "query", str), _optional(data, "operationName", str)
-        goes_on = self._graph.subscribes(query, name)
+        extensions = _extensions(data)
+        goes_on = self._graph.subscribes(query, name, extensions)
         if goes_on and _accepted(cast("Any", request).request) != EVENTS:
             raise HTTPException(400, f"Subscribe over WebSocket, or with {EVENTS} as Accept.")
         return GraphQLRequestData(
             query=query,
             variables=_optional(data, "variables", dict),
             operation_name=name,
-            extensions=_optional(data, "extensions", dict),
+            extensions=extensions,
             protocol="sse" if goes_on else "http",
         )
 
@@ -160,6 +161,10 @@ class View(GraphQLView[Context, None]):
         try:
             async with asyncio.timeout(SLOWEST_BODY):
                 body = await request.get_body()
+        except web.RequestPayloadError:
+            raise HTTPException(
+                400, "The body of the request cannot be read: it is not encoded as it says."
+            ) from None
         except TimeoutError:
             raise HTTPException(408, "The body of the request did not arrive in time.") from None
         return self.parse_json(body)
@@ -251,12 +256,28 @@ def _optional(data: Mapping[str, Any], name: str, kind: type) -> Any:
     raise HTTPException(400, f"The field {name} must be {'a string' if kind is str else 'an object'}.")
 
 
+def _extensions(data: Mapping[str, Any]) -> dict[str, Any]:
+    """With the name of a document among them, which GraphQL over HTTP has beside them."""
+    extensions = _optional(data, "extensions", dict) or {}
+    id = _optional(data, "documentId", str)
+    return {**extensions, "documentId": id} if id else extensions
+
+
 def _refusal(status: int, message: str) -> web.Response:
     fault = {"message": message, "extensions": {"code": "BAD_USER_INPUT"}}
     headers = {"Allow": "GET, POST"} if status == 405 else None
     return web.Response(
         status=status, body=orjson.dumps({"errors": [fault]}), content_type=JSON, headers=headers
     )
+
+
+def _with_extensions(message: dict[str, Any]) -> dict[str, Any]:
+    """Strawberry's handler passes the query on, and nothing beside it: so it takes the extensions along."""
+    if message["type"] != "subscribe":
+        return message
+    payload = message["payload"]
+    asked = Asked(payload.get("query"), _extensions(payload))
+    return {**message, "payload": {**payload, "query": asked}}
 
 
 def _is_message(message: object) -> bool:
@@ -268,7 +289,9 @@ def _is_message(message: object) -> bool:
     return (
         isinstance(message.get("id"), str)
         and isinstance(payload, dict)
-        and isinstance(payload.get("query"), str)
+        and isinstance(payload.get("query"), str | None)
+        and isinstance(payload.get("extensions"), dict | None)
+        and isinstance(payload.get("documentId"), str | None)
         and isinstance(payload.get("variables"), dict | None)
         and isinstance(payload.get("operationName"), str | None)
     )

@@ -13,6 +13,8 @@ from schema.errors import BadInput
 T = TypeVar("T")
 
 LONGEST_PHONE = 40
+SHRINKS = 4
+"""Tidied, a text is shorter, but not by more than this; for accents without end it takes seconds."""
 _MESSENGER_ID = re.compile("[A-Za-z0-9]{1,64}")
 _LINES = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
 
@@ -53,6 +55,9 @@ class Checks:
         """
         if value is UNSET:
             return UNSET
+        if len(value or "") > SHRINKS * longest:  # what takes time to tidy is not even looked at
+            self.wrong(name, f"At most {longest} characters; {len(value or '')} given.")
+            return None
         text = (value or "") if as_sent else normalize("NFC", value or "").strip()
         if lines:
             text = _LINES.sub("\n", text)

@@ -1,0 +1,247 @@
+"""Hostile requests, one by one against a real process: what each costs the loop, the memory and the log."""
+
+import gzip
+import json
+import re
+import subprocess
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from tests.processes import QUIET, SWITCHBOARD, environment
+
+SECONDS = 0.25
+"""Of the event loop; as CPU time, for what other processes take is not our doing."""
+MEMORY = 32 * 2**20
+LOG = 1_024
+
+JSON = {"Content-Type": "application/json"}
+DEFLATED = JSON | {"Content-Encoding": "deflate"}
+GZIPPED = JSON | {"Content-Encoding": "gzip"}
+
+
+@dataclass(slots=True)
+class Victim:
+    process: subprocess.Popen[str]
+    _log: Path
+    url: str = ""
+
+    def seconds(self) -> float:
+        """That its main thread was on a CPU."""
+        id = self.process.pid
+        return int(Path(f"/proc/{id}/task/{id}/schedstat").read_text().split()[0]) / 1e9
+
+    def memory(self, name: str) -> int:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
+        assert found
+        return int(found[1]) * 1_024
+
+    def logged(self) -> int:
+        """Bytes, without the lines of calls to the sources, of which there is one for each."""
+        lines = self._log.read_text().splitlines()
+        return sum(len(line) + 1 for line in lines if '"event":"source"' not in line)
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    folder = tmp_path_factory.mktemp("victim")
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(
+            (*SWITCHBOARD, "serve", "--port", "0"),
+            cwd=folder,
+            env=environment(**QUIET),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        victim = Victim(process, folder / "log")
+        assert process.stdout
+        for line in process.stdout:
+            if found := re.search(r"(http://\S+?/graphql)", line):
+                victim.url = found[1]
+            if "Ctrl-C stops." in line:
+                break
+        yield victim
+        process.kill()
+
+
+def asks(query: str, **variables: Any) -> bytes:
+    return json.dumps({"query": query, "variables": variables}).encode()
+
+
+SEND = """mutation ($text: String!) {
+  sendMessage(input: {to: {phone: "+593999999999"}, content: {text: $text}}) { id }
+}"""
+FIND = "query ($text: String!) { customers(filter: {search: $text}) { totalCount } }"
+NODES = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
+ADDRESS = "query ($by: CustomerKey!) { customer(by: $by) { id } }"
+CUSTOMERS = "customers(first: 100) { edges { node { %s } } }"
+NEST = CUSTOMERS % "conversations(first: 100) { edges { node { id } } }"
+ONE = '{ customer(by: {messengerId: "1"}) { %s } }'
+
+HOSTILE: dict[str, tuple[bytes, dict[str, str], int, str]] = {
+    "a nest of lists": (asks("{ " + NEST + " }"), JSON, 400, "cost"),
+    "a megabyte of tokens": (asks("{ " + "a " * 500_000 + "}"), JSON, 413, ""),
+    "as many tokens as a body holds": (asks("{ " + "a " * 120_000 + "}"), JSON, 400, "text"),
+    "tokens": (asks("{ " + "a " * 16_000 + "}"), JSON, 400, "tokens"),
+    "comments": (asks("{ a " + "#\n" * 16_000 + "}"), JSON, 400, "tokens"),
+    "10,000 aliases": (
+        asks("{ " + " ".join(f"a{i}: __typename" for i in range(10_000)) + " }"),
+        JSON,
+        400,
+        "text",
+    ),
+    "as many aliases as there are tokens": (
+        asks("{ " + " ".join(f"a{i}: __typename" for i in range(600)) + " }"),
+        JSON,
+        400,
+        "root_fields",
+    ),
+    "overlapping fields": (asks(ONE % ("id firstName " * 900)), JSON, 400, "too long"),
+    "overlapping fragments": (
+        asks(
+            ONE % ("...A ...B " * 10)
+            + " ".join(f"fragment {n} on Customer {{ {'id firstName email ' * 60} }}" for n in "AB")
+        ),
+        JSON,
+        200,
+        "customer",
+    ),
+    "a fragment bomb": (
+        asks(
+            "{ agents { ...F0 } } fragment F90 on Agent { id } "
+            + " ".join(f"fragment F{i} on Agent {{ ...F{i + 1} ...F{i + 1} }}" for i in range(90))
+        ),
+        JSON,
+        400,
+        "fragments",
+    ),
+    "a bomb that no stack holds": (
+        asks(
+            "{ agents { ...F0 } } fragment F200 on Agent { id } "
+            + " ".join(f"fragment F{i} on Agent {{ ...F{i + 1} }}" for i in range(200))
+        ),
+        JSON,
+        400,
+        "depth",
+    ),
+    "fragments in a circle": (
+        asks("{ agents { ...A } } fragment A on Agent { ...B } fragment B on Agent { ...A }"),
+        JSON,
+        400,
+        "itself",
+    ),
+    "directives": (asks("{ __typename " + "@skip(if: false) " * 250 + "}"), JSON, 400, "directives"),
+    "depth": (asks("{ " + "agents { " * 199 + "id" + " }" * 200), JSON, 400, "depth"),
+    "depth that no parser takes": (asks("{ " + "agents { " * 600 + "id" + " }" * 601), JSON, 400, "deeply"),
+    "inline fragments": (asks("{ " + "... { " * 150 + "__typename" + " }" * 151), JSON, 400, "depth"),
+    "root fields": (asks("{ " + "agents { id } " * 21 + "}"), JSON, 400, "root_fields"),
+    "the dearest that is allowed": (
+        asks(
+            "{ "
+            + CUSTOMERS
+            % "id firstName groups { id } conversations(first: 5) { edges { node { id channel } } } "
+            + "}"
+        ),
+        JSON,
+        200,
+        "channel",
+    ),
+    "a deep value": (asks("{ nodes(ids: " + "[" * 190 + "]" * 190 + ") { id } }"), JSON, 400, "ID"),
+    "a deep variable": (
+        b'{"query": "%s", "variables": {"ids": %s}}' % (NODES.encode(), b"[" * 900 + b"]" * 900),
+        JSON,
+        400,
+        "ids",
+    ),
+    "wrong names": (
+        asks("{ " + " ".join(f"agants{i} {{ id }}" for i in range(20)) + " }"),
+        JSON,
+        400,
+        "agants",
+    ),
+    "wrong variables": (asks(ADDRESS, by={f"phne{i}": "1" for i in range(9_000)}), JSON, 400, "phne"),
+    "100,000 ids": (asks(NODES, ids=["x"] * 50_000), JSON, 400, "values"),
+    "as many ids as may be": (asks(NODES, ids=["x"] * 10_900), JSON, 200, "Ask for at most 100"),
+    "ids that are none": (asks(NODES, ids=[{}] * 10_000), JSON, 400, "ids"),
+    "accents without end": (asks(SEND, text="a" + "\u0316\u0301" * 20_000), JSON, 200, "At most"),
+    "accents to search for": (asks(FIND, text="a" + "\u0316\u0301" * 20_000), JSON, 200, ""),
+    "several operations": (asks("query A { __typename } query B { __typename }"), JSON, 400, "operationName"),
+    "operations": (
+        asks(" ".join(f"query Q{i} {{ __typename }}" for i in range(400))),
+        JSON,
+        400,
+        "operationName",
+    ),
+    "introspection in itself": (
+        asks("{ __schema { types { fields { type { fields { type { name } } } } } } }"),
+        JSON,
+        400,
+        "introspection",
+    ),
+    "introspection many times": (
+        asks(
+            "{ __schema { "
+            + " ".join(f"t{i}: types {{ fields {{ args {{ name }} }} }}" for i in range(15))
+            + " } }"
+        ),
+        JSON,
+        400,
+        "aliases",
+    ),
+    "a JSON string": (b'"text"', JSON, 400, "JSON object"),
+    "a JSON number": (b"5", JSON, 400, "JSON object"),
+    "null": (b"null", JSON, 400, "JSON object"),
+    "JSON of depth 100,000": (b"[" * 100_000, JSON, 400, "JSON"),
+    "an integer of 100,000 digits": (b"9" * 100_000, JSON, 400, "JSON"),
+    "such an integer in a document": (
+        asks("{ agents(x: " + "9" * 30_000 + ") { id } }"),
+        JSON,
+        400,
+        "agents",
+    ),
+    "no UTF-8": (b'{"query": "\xff\xfe"}', JSON, 400, "JSON"),
+    "half a character": (b'{"query": "{ \\ud800 }"}', JSON, 400, ""),
+    "garbage that should be deflated": (b"\x00garbage" * 1_000, DEFLATED, 400, ""),
+    "a deflated stub": (zlib.compress(asks("{ __typename }"))[:9], DEFLATED, 400, ""),
+    "a gzip bomb": (gzip.compress(b" " * 100_000_000, 9), GZIPPED, 413, ""),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_hostile_request_costs_little(victim: Victim, name: str) -> None:
+    body, headers, status, says = HOSTILE[name]
+    async with ClientSession() as session:
+        await _answer(session, victim.url, asks("{ __typename }"), JSON)  # what the first request alone costs
+        victim.forget_peak()
+        seconds, memory, logged = victim.seconds(), victim.memory("VmRSS"), victim.logged()
+
+        answered, text = await _answer(session, victim.url, body, headers)
+
+        seconds = victim.seconds() - seconds
+        memory = victim.memory("VmHWM") - memory
+        logged = victim.logged() - logged
+    print(f"COST {name}: {seconds * 1000:.0f} ms, {memory / 2**20:.1f} MB, {logged} B of log")
+    assert answered == status, text[:500]
+    assert says in text
+    assert len(text) < 20_000
+    if answered != 200 and text.startswith("{"):  # aiohttp's own refusals are plain
+        assert json.loads(text)["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+    assert seconds < SECONDS
+    assert memory < MEMORY
+    assert logged < LOG
+
+
+async def _answer(session: ClientSession, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    async with session.post(url, data=body, headers=headers) as response:
+        return response.status, await response.text()
