@@ -29,7 +29,7 @@ from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, POST
 from gateway.refresher import connected
 from gateway.server import application_runner, migrate, prepare_database
-from gateway.settings import Settings, load
+from gateway.settings import Limits, Settings, load
 from resolvers.mirror import Progress, mirror
 from resolvers.sending.post import Post
 from tests.services import Mariadb
@@ -90,7 +90,7 @@ async def serving(
 ) -> AsyncIterator[tuple[str, web.Application]]:
     """The application as the server runs it, on a free port if it is given none, and its address."""
     await prepare_database(settings)
-    runner = application_runner(settings, lines, graph or _graph())
+    runner = application_runner(settings, lines, graph or _graph(settings))
     await runner.setup()
     site = web.SockSite(runner, listener or free_port())
     await site.start()
@@ -101,9 +101,14 @@ async def serving(
         await runner.cleanup()
 
 
+def _graph(settings: Settings) -> Graph | None:
+    """One for all who want nothing special of it: it keeps nothing but what it has read before."""
+    is_usual = settings.documents is None and (settings.has_introspection or not settings.embedded)
+    return _usual_graph() if is_usual and settings.limits == Limits() else None
+
+
 @cache
-def _graph() -> Graph:
-    """One for all of them: it keeps nothing but what it has read before."""
+def _usual_graph() -> Graph:
     return build_graph()
 
 

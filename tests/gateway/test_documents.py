@@ -49,9 +49,9 @@ async def get(gateway: Gateway, body: dict[str, Any]) -> tuple[int, Any]:
 
 @pytest.mark.parametrize("ask", [post, get])
 async def test_a_client_registers_a_document_by_its_hash(gateway: Gateway, ask: Any) -> None:
-    query = "query ($a: Boolean!) { x: __typename @include(if: $a) }"
+    query = f"query ($a: Boolean!) {{ {ask.__name__}: __typename @include(if: $a) }}"
     variables = {"variables": {"a": True}}
-    answer = (200, {"data": {"x": "Query"}})
+    answer = (200, {"data": {ask.__name__: "Query"}})
 
     assert await ask(gateway, by_hash(digest(query), **variables)) == (400, {"errors": [NOT_FOUND]})
     assert await ask(gateway, by_hash(digest(query), query=query, **variables)) == answer
