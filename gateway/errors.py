@@ -9,11 +9,11 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 
 from adapters.errors import SourceError
 from resolvers.changes import NotShown, Partly
-from schema.errors import Refusal
+from schema.errors import Forbidden, Refusal
 
 log = structlog.get_logger("switchboard.errors")
 
-PUBLIC = (SourceError, Refusal, Partly, NotShown)
+PUBLIC = (SourceError, Refusal, Forbidden, Partly, NotShown)
 UNSUITABLE = (
     CannotGetOperationTypeError,
     InvalidOperationTypeError,

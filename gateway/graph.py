@@ -30,6 +30,7 @@ from adapters.deadline import deadline
 from gateway.errors import codes, presented
 from resolvers.context import Context
 from resolvers.mutation import Mutation
+from resolvers.permission import guard
 from resolvers.query import Query
 from resolvers.subscription import Subscription
 from schema.scalars import SCALARS
@@ -84,6 +85,7 @@ class Graph(strawberry.Schema):
     def __init__(self, **roots: Any) -> None:
         config = StrawberryConfig(scalar_map=SCALARS)
         super().__init__(**roots, execution_context_class=_Executor, config=config)
+        guard(self._schema)
         self._prepared = lru_cache(DOCUMENTS)(self._prepare)
 
     def _prepare(self, query: str) -> Prepared:

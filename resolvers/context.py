@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import strawberry
 
 from adapters import Adapters
+from resolvers.caller import Caller
 from resolvers.sending.post import Post
 from resolvers.stale import Stale
 
@@ -22,6 +23,8 @@ class Context:
     """Seconds the operation may wait for its sources."""
     region: str
     """Whose phones are written without a country."""
+    caller: Caller
+    """Who asks."""
     stale: Stale = field(default_factory=Stale)
     loaders: "Loaders" = field(init=False)
     operation: str | None = field(init=False, default=None)
@@ -33,16 +36,22 @@ class Context:
     def read_anew(self) -> None:
         """What is asked for from now on was not read before now."""
         from resolvers.loaders import Loaders  # late: it has every noun, and these have their Info from here
+        from resolvers.own import OwnLoaders
+        from resolvers.people import by_id
 
-        self.loaders = Loaders(self.adapters, self.region, self.stale)
+        shared = self.adapters, self.region, self.stale
+        own = self.caller.own
+        self.loaders = Loaders(*shared) if own is None else OwnLoaders(*shared, by_id(own, "id"))
 
     def fresh(self) -> "Context":
         """For the next operation of a connection."""
-        return Context(self.adapters, self.post, self.request_id, self.timeout, self.region)
+        return Context(self.adapters, self.post, self.request_id, self.timeout, self.region, self.caller)
 
     def event(self) -> "Context":
         """For the next event of a subscription, whose answers the subscription itself completes."""
-        return Context(self.adapters, self.post, self.request_id, self.timeout, self.region, self.stale)
+        return Context(
+            self.adapters, self.post, self.request_id, self.timeout, self.region, self.caller, self.stale
+        )
 
 
 Info: TypeAlias = strawberry.Info[Context, None]
