@@ -50,8 +50,9 @@ def _guard(field: GraphQLField, requires: Requires) -> None:
 def _guarded(resolve: Callable[..., Any], requires: Requires) -> Callable[..., Any]:
     scope, own = requires.scope, bool(requires.own)
 
-    def resolve_if_allowed(source: Any, info: Any, **arguments: Any) -> Any:
+    # Positional, since a field may have an argument of such a name.
+    def resolve_if_allowed(parent: Any, info: Any, /, **arguments: Any) -> Any:
         info.context.caller.need(scope, own=own)
-        return resolve(source, info, **arguments)
+        return resolve(parent, info, **arguments)
 
     return resolve_if_allowed

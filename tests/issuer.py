@@ -37,6 +37,10 @@ class Issuer:
             ]
         }
 
+    def public(self) -> str:
+        """The same as a file has it."""
+        return json.dumps(self.keys())
+
     def token(self, *scopes: str, seconds: Any = 600, **claims: Any) -> str:
         said = {"iss": URL, "aud": AUDIENCE, "sub": "593999000101", "exp": time() + seconds}
         said |= {"scope": " ".join(scopes)} | claims
