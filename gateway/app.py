@@ -14,15 +14,28 @@ from structlog.contextvars import bound_contextvars
 from adapters import open_adapters
 from adapters.lines import Lines
 from gateway import door, explorer, health, reports
+from gateway.credentials import open_credentials
 from gateway.errors import codes
 from gateway.gate import Gate
 from gateway.graph import Graph, build_graph
-from gateway.keys import ADAPTERS, CONTEXT, ERRORS, GATE, METRICS, POST, REQUEST_ID, RETURN_CODE
+from gateway.keys import (
+    ADAPTERS,
+    CALLER,
+    CONTEXT,
+    CREDENTIALS,
+    ERRORS,
+    GATE,
+    METRICS,
+    POST,
+    REQUEST_ID,
+    RETURN_CODE,
+)
 from gateway.metrics import Metrics, Page
 from gateway.refresher import refreshing
 from gateway.sending import sending
 from gateway.settings import Settings
 from gateway.view import View
+from resolvers.caller import ANYBODY
 from resolvers.changes import all_ended
 from resolvers.sending.post import open_post
 
@@ -42,6 +55,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
                 lines, settings.database, settings.database_connections, settings.database_timeout
             ) as app[ADAPTERS],
             open_post(app[ADAPTERS], sending(settings)) as app[POST],
+            open_credentials(settings, app[ADAPTERS].storage.api_keys) as app[CREDENTIALS],
             refreshing(app[ADAPTERS], settings),
         ):
             metrics.watch(app[ADAPTERS])
@@ -119,6 +133,8 @@ def _path(request: web.Request) -> str:
 
 def _what_was_asked(request: web.Request) -> dict[str, Any]:
     asked: dict[str, Any] = {}
+    if (caller := request.get(CALLER)) and caller is not ANYBODY:
+        asked["caller"] = caller.name
     if (context := request.get(CONTEXT)) and (name := context.operation):
         asked["operation"] = name
     if errors := request.get(ERRORS):

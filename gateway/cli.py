@@ -27,6 +27,9 @@ app = typer.Typer(
 broadcasts = typer.Typer(no_args_is_help=True)
 app.add_typer(broadcasts, name="broadcast", help="How far broadcasts are.")
 
+keys = typer.Typer(no_args_is_help=True)
+app.add_typer(keys, name="keys", help="The API keys with which others may ask the graph.")
+
 
 def main() -> None:
     from gateway.server import CannotStart
@@ -225,6 +228,47 @@ def list_broadcasts(
     settings = _settings()
     logs.configure(settings, quiet=True)
     server.run(broadcasts.list_newest(settings, count))
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom it is for.", show_default=False)],
+    scope: Annotated[
+        list[str],
+        typer.Option(help="What it may do, as `customers:read`; again for more, `all` for all there are."),
+    ],
+    expires: Annotated[
+        str | None, typer.Option(help="Its last day, as 2027-01-31, or in so many days, as 90d.")
+    ] = None,
+) -> None:
+    """Make an API key and show it, this once."""
+    from gateway import api_keys, logs, server
+
+    settings = _settings()
+    logs.configure(settings, quiet=True)
+    server.run(api_keys.create(settings, name, scope, expires))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Every API key: whose, for what, until when, and when it was used last."""
+    from gateway import api_keys, logs, server
+
+    settings = _settings()
+    logs.configure(settings, quiet=True)
+    server.run(api_keys.list_all(settings))
+
+
+@keys.command("revoke")
+def revoke_key(
+    id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` has it.", show_default=False)],
+) -> None:
+    """Take an API key back: within five seconds nobody gets in with it."""
+    from gateway import api_keys, logs, server
+
+    settings = _settings()
+    logs.configure(settings, quiet=True)
+    server.run(api_keys.revoke(settings, id))
 
 
 def _settings(**flags: object) -> "Settings":

@@ -10,10 +10,12 @@ from aiohttp import hdrs, web
 
 from adapters.deadline import deadline
 from adapters.errors import SourceError
-from gateway.keys import ADAPTERS, POST, REQUEST_ID, RETURN_CODE
+from gateway.credentials import Misdirected, Missing, Refused
+from gateway.keys import ADAPTERS, CALLER, CREDENTIALS, POST, REQUEST_ID, RETURN_CODE
 from gateway.parameters import Parameters, read
-from gateway.settings import Settings
+from gateway.settings import Settings, variable_name
 from resolvers.broadcasting import start
+from resolvers.caller import DOOR
 from resolvers.changes import to_the_end
 from resolvers.context import Context
 from resolvers.outbox import send
@@ -107,17 +109,24 @@ async def _serve(settings: Settings, endpoint: Endpoint, request: web.Request) -
     if not _knows_the_secret(request, settings):
         way_out = f"Send the secret as the header {HEADER} or as the query parameter secret."
         return _answer(request, WRONG, _message(way_out), status=401)
+    request[CALLER] = DOOR
     context = Context(
-        request.app[ADAPTERS], request.app[POST], request[REQUEST_ID], settings.timeout, settings.region
+        request.app[ADAPTERS], request.app[POST], request[REQUEST_ID], settings.timeout, settings.region, DOOR
     )
     try:
+        if settings.door_secret is None:
+            await request.app[CREDENTIALS].anybody(request)
         said = await read(request)
         with deadline(settings.timeout):
             return _answer(request, DONE, await endpoint(context, said))
     except Refusal as refusal:
         faults = (f"{name}: {sentence}" for name, sentence in refusal.fields.items())
         return _answer(request, WRONG, _message(" ".join(faults)))
-    except SourceError:  # logged where it was asked
+    except Missing:
+        return _answer(request, WRONG, _message(f"Set {variable_name('door_secret')} first."), status=401)
+    except Misdirected as refused:
+        return _answer(request, WRONG, _message(str(refused)), status=refused.status)
+    except (SourceError, Refused):  # logged where it was asked
         pass
     except Exception:
         log.exception("unexpected")

@@ -9,7 +9,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 
 from adapters.errors import SourceError
 from resolvers.changes import NotShown, Partly
-from schema.errors import Refusal
+from schema.errors import Forbidden, Refusal
 
 LONGEST = 500
 """Characters of a message; graphql-core quotes what it was sent, and indents it."""
@@ -24,7 +24,7 @@ class Refused(GraphQLError):
         super().__init__(message, extensions={"code": code, **details})
 
 
-PUBLIC = (SourceError, Refusal, Partly, NotShown)
+PUBLIC = (SourceError, Refusal, Forbidden, Partly, NotShown)
 UNSUITABLE = (
     CannotGetOperationTypeError,
     InvalidOperationTypeError,

@@ -39,6 +39,7 @@ from gateway.limits import Measure, Pass, check, check_measure, check_values, re
 from gateway.settings import Limits, Settings
 from resolvers.context import Context
 from resolvers.mutation import Mutation
+from resolvers.permission import guard
 from resolvers.query import Query
 from resolvers.subscription import Subscription
 from schema.scalars import SCALARS
@@ -127,6 +128,7 @@ class Graph(strawberry.Schema):
         super().__init__(
             **roots, execution_context_class=executor, config=StrawberryConfig(scalar_map=SCALARS)
         )
+        guard(self._schema)
         self._limits = limits or Limits()
         self._introspection = introspection
         self._documents = documents or Documents()

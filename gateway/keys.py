@@ -6,17 +6,21 @@ from aiohttp import web
 from graphql import GraphQLError
 
 from adapters import Adapters
+from gateway.credentials import Credentials
 from gateway.gate import Gate
 from gateway.metrics import Metrics
+from resolvers.caller import Caller
 from resolvers.context import Context
 from resolvers.sending.post import Post
 
 ADAPTERS = web.AppKey("adapters", Adapters)
+CREDENTIALS = web.AppKey("credentials", Credentials)
 POST = web.AppKey("post", Post)
 GATE = web.AppKey("gate", Gate)
 METRICS = web.AppKey("metrics", Metrics)
 
 REQUEST_ID = web.RequestKey("request_id", str)
+CALLER = web.RequestKey("caller", Caller)
 CONTEXT = web.RequestKey("context", Context)
 ERRORS = web.RequestKey("errors", Sequence[GraphQLError])
 RETURN_CODE = web.RequestKey("return_code", str)

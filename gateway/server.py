@@ -26,7 +26,7 @@ from gateway.connections import Runner
 from gateway.documents import trusted
 from gateway.graph import Graph
 from gateway.metrics import counting_together
-from gateway.settings import Settings, variable_name
+from gateway.settings import Settings, UseAuth, UseDoor, variable_name
 
 T = TypeVar("T")
 
@@ -73,6 +73,7 @@ async def serve(settings: Settings) -> None:
     stop = told_to_stop(signal.SIGINT, signal.SIGTERM)
     with listening(settings) as listener:
         await prepare_database(settings)
+        await refuse_to_be_open(settings)
         async with open_lines(RESTS, settings.sources, settings.sandbox, embedded=settings.embedded) as lines:
             await demo.move_in(settings, lines)
             if reason := explorer.missing():
@@ -129,6 +130,32 @@ async def prepare_database(settings: Settings) -> None:
         raise CannotStart("The database has an old schema: run `switchboard migrate`, then start again.")
     if state is SchemaState.NEWER:
         raise CannotStart(NEWER)
+
+
+async def refuse_to_be_open(settings: Settings) -> None:
+    """To those beyond this machine, unless it is said that this is meant."""
+    if settings.is_local or settings.auth is UseAuth.OPEN:
+        return
+    where = f"Anybody who reaches {settings.host} could"
+    if settings.door is UseDoor.ON and settings.door_secret is None:
+        raise CannotStart(
+            f"{where} save customers and send messages by the bot's endpoints: "
+            f"set {variable_name('door_secret')}, or {variable_name('auth')}=open if that is meant."
+        )
+    if settings.auth is UseAuth.REQUIRED or settings.jwt_keys or await _has_keys(settings):
+        return
+    raise CannotStart(
+        f"{where} ask for every customer: create an API key with `switchboard keys create`, or set "
+        f"{variable_name('jwt_keys')}, or {variable_name('auth')}=open if that is meant."
+    )
+
+
+async def _has_keys(settings: Settings) -> bool:
+    async with open_storage(settings.database) as storage:
+        try:
+            return await storage.api_keys.any()
+        except SourceError:  # then nobody is let in until it answers
+            return True
 
 
 async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, stop: asyncio.Event) -> None:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import (
@@ -36,6 +37,8 @@ PREFIX = "SWITCHBOARD_"
 NESTED = "__"
 REPORTS = "/hyber/reports"
 """The path behind which Hyber's reports arrive."""
+ASYMMETRIC = {*(f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)), "EdDSA"}
+"""How a token may be signed so that who can verify it cannot sign one."""
 BROKERS = {
     "redis": "taskiq_redis",
     "rediss": "taskiq_redis",
@@ -56,6 +59,12 @@ class UseDoor(StrEnum):
     AUTO = "auto"
     ON = "on"
     OFF = "off"
+
+
+class UseAuth(StrEnum):
+    AUTO = "auto"
+    REQUIRED = "required"
+    OPEN = "open"
 
 
 class Sending(StrEnum):
@@ -202,6 +211,32 @@ class Settings(BaseSettings):
         "EC",
         description="Country of phone numbers that are written without one: two letters, as in ISO 3166.",
     )
+    auth: UseAuth = Field(
+        UseAuth.AUTO,
+        description="`required`: who asks the graph shows an API key or a token. `open`: nobody has to. "
+        "`auto`: as soon as there is an API key or `SWITCHBOARD_JWT_KEYS`, and wherever the gateway listens "
+        "beyond this machine.",
+    )
+    jwt_keys: str | None = Field(
+        None,
+        description="The public keys (JWKS) of whoever gives out tokens: `https://...`, or a file. Then "
+        "issuer and audience are needed too.",
+    )
+    jwt_issuer: str | None = Field(None, description="The claim `iss` of the tokens that are good here.")
+    jwt_audience: str | None = Field(None, description="What has to be in their claim `aud`.")
+    jwt_algorithms: str = Field(
+        "RS256,ES256,EdDSA",
+        description="How they may be signed, separated by commas: "
+        "RS, PS or ES with 256, 384 or 512, and EdDSA.",
+    )
+    jwt_leeway: float = Field(
+        30, ge=0, le=300, description="Seconds by which the clock of their issuer and ours may differ."
+    )
+    jwt_customer_claim: str | None = Field(
+        None,
+        description="The claim that holds a customer's id, as the graph has it: whoever shows such a token "
+        "sees this person alone.",
+    )
     door: UseDoor = Field(
         UseDoor.AUTO,
         description="`auto`: everyprint's bot finds its REST endpoints under /everyprint/api in the embedded "
@@ -210,7 +245,7 @@ class Settings(BaseSettings):
     door_secret: SecretStr | None = Field(
         None,
         description="What the bot has to send, as the header `X-Switchboard-Secret` or as the query "
-        "parameter `secret`. Left out, it is let in without.",
+        "parameter `secret`. Left out, it is let in without, unless the graph asks who is there.",
     )
     public_url: str | None = Field(
         None,
@@ -324,6 +359,35 @@ class Settings(BaseSettings):
             return secret
         raise ValueError("must be 16 to 128 letters and digits")
 
+    @field_validator("jwt_keys")
+    @classmethod
+    def _comes_unchanged(cls, place: str | None) -> str | None:
+        if place is None or "://" not in place:
+            return place
+        try:
+            url = urlsplit(place)
+            if url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or "")):
+                return place
+        except ValueError:
+            pass
+        raise ValueError("must be https://..., or a file: over http anybody on the way could change the keys")
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _are_asymmetric(cls, names: str) -> str:
+        if set(_split(names)) <= ASYMMETRIC and _split(names):
+            return names
+        raise ValueError(f"must be of {', '.join(sorted(ASYMMETRIC))}")
+
+    @property
+    def algorithms(self) -> list[str]:
+        return _split(self.jwt_algorithms)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody reaches it from beyond this machine."""
+        return self.unix is not None or is_loopback(self.host)
+
     @property
     def callback_url(self) -> str | None:
         """Where Hyber sends its reports to."""
@@ -397,7 +461,7 @@ def load(**flags: object) -> Settings:
     except SettingsError as error:  # a source as a whole, where one of its variables was meant
         names = [variable_name(rest.name) for rest in RESTS if f'"{rest.name}"' in str(error)]
         raise WrongSettings(f"{' '.join(names)}: set its variables one by one.") from None
-    if halves := "\n".join(_half_configured(settings.sources)):
+    if halves := "\n".join([*_half_configured(settings.sources), *_without_whom(settings)]):
         raise WrongSettings(halves)
     return settings
 
@@ -415,6 +479,27 @@ def _half_configured(sources: Mapping[str, Source]) -> Iterator[str]:
         if 0 < len(source.missing) < len(source.credentials):
             lacking = " and ".join(variable_name(source_name, credential) for credential in source.missing)
             yield f"{lacking}: missing, while its other credentials are set; set all of them, or none."
+
+
+def _without_whom(settings: Settings) -> Iterator[str]:
+    if settings.jwt_keys:
+        for name in ("jwt_issuer", "jwt_audience"):
+            if not getattr(settings, name):
+                yield (
+                    f"{variable_name(name)}: missing, while {variable_name('jwt_keys')} is set; without it "
+                    "tokens that are meant for others would be good here."
+                )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def variable_name(*path: str) -> str:

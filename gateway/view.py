@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, TypeGuard, cast
@@ -12,6 +13,7 @@ import orjson
 from aiohttp import ClientConnectionResetError, WSCloseCode, hdrs, web
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from strawberry.aiohttp.views import AiohttpWebSocketAdapter, GraphQLView
+from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.http.exceptions import NonJsonMessageReceived, WebSocketDisconnected
 from strawberry.http.parse_content_type import parse_content_type
@@ -19,12 +21,15 @@ from strawberry.http.streaming import AsyncTextStream, HTTPStreamTransport, SSET
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult
+from strawberry.types.unset import UnsetType
 
 from gateway import explorer
 from gateway.connections import SLOWEST_READER
+from gateway.credentials import Refused, refusal
 from gateway.graph import Asked, Graph
-from gateway.keys import ADAPTERS, CONTEXT, ERRORS, METRICS, POST, REQUEST_ID
+from gateway.keys import ADAPTERS, CALLER, CONTEXT, CREDENTIALS, ERRORS, METRICS, POST, REQUEST_ID
 from gateway.settings import Settings
+from resolvers.caller import NOBODY, Caller
 from resolvers.context import Context
 
 GRAPHQL = "application/graphql-response+json"
@@ -35,6 +40,8 @@ SLOWEST_BODY = 15.0
 """Seconds until a body must have arrived."""
 LARGEST_MESSAGE = 256 * 1024
 """Bytes of one message on a WebSocket."""
+FORBIDDEN = 4403
+"""How graphql-transport-ws closes a WebSocket on who is not let in, or not any more."""
 KEEP_ALIVE = 12.0
 """Seconds after which a stream of events says that it is alive."""
 
@@ -58,6 +65,17 @@ class _Socket(AiohttpWebSocketAdapter):
 class _Events(SSETransport):
     def __init__(self) -> None:
         super().__init__(KEEP_ALIVE)
+
+
+@dataclass(slots=True, kw_only=True)
+class Connection(Context):
+    """Of a WebSocket as a whole; each of its operations has a context of its own."""
+
+    request: web.Request
+    socket: web.WebSocketResponse
+    connection_params: dict[str, object] = field(init=False, default_factory=dict)
+    """What its first message says."""
+    watch: asyncio.Task[None] | None = field(init=False, default=None)
 
 
 class View(GraphQLView[Context, None]):
@@ -85,12 +103,19 @@ class View(GraphQLView[Context, None]):
         if explorer.asked_for(request):
             return await explorer.page(request)
         try:
+            if caller := await self._caller(request):
+                request[CALLER] = caller
             return await self.run(request)
+        except Refused as refused:
+            return refusal(refused)
         except HTTPException as error:
             wrong_method = isinstance(error.__cause__, InvalidOperationTypeError) or error.status_code == 405
             return _refusal(405 if wrong_method else error.status_code, error.reason)
         except web.HTTPRequestEntityTooLarge as error:
             return _refusal(413, f"The request is too large: {error.text}.")
+        finally:
+            if isinstance(context := request.get(CONTEXT), Connection) and context.watch:
+                context.watch.cancel()
 
     async def close_streams(self, _: web.Application) -> None:
         """All at once: a peer that does not answer must not keep the others waiting."""
@@ -99,6 +124,30 @@ class View(GraphQLView[Context, None]):
         why = b"Switchboard is stopping"
         sockets = set(self._sockets)
         await asyncio.gather(*(one.close(code=WSCloseCode.GOING_AWAY, message=why) for one in sockets))
+
+    # -- who asks
+
+    async def _caller(self, request: web.Request) -> Caller | None:
+        """None where a WebSocket has yet to say it."""
+        credentials = request.app[CREDENTIALS]
+        if self.is_websocket_request(request):
+            return await credentials.shown_by(request)
+        return await credentials.of(request)
+
+    async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
+        connection = cast("Connection", context)
+        request, credentials = connection.request, connection.request.app[CREDENTIALS]
+        try:
+            caller = await credentials.shown_in(connection.connection_params) or request.get(CALLER)
+            context.caller = request[CALLER] = caller or await credentials.anybody(request)
+        except Refused as refused:
+            raise ConnectionRejectionError from refused  # Strawberry closes it with 4403
+        connection.watch = asyncio.create_task(self._close_when_it_ends(connection))
+        return await super().on_ws_connect(context)
+
+    async def _close_when_it_ends(self, context: Connection) -> None:
+        await context.request.app[CREDENTIALS].until_it_ends(context.caller)
+        await context.socket.close(code=FORBIDDEN, message=b"Forbidden")
 
     # -- what came in
 
@@ -127,8 +176,19 @@ class View(GraphQLView[Context, None]):
         self, request: web.Request, response: web.Response | web.WebSocketResponse
     ) -> Context:
         app = request.app
-        context = Context(
-            app[ADAPTERS], app[POST], request[REQUEST_ID], self._timeout, self._region, app[METRICS].operation
+        shared = (
+            app[ADAPTERS],
+            app[POST],
+            request[REQUEST_ID],
+            self._timeout,
+            self._region,
+            request.get(CALLER, NOBODY),
+            app[METRICS].operation,
+        )
+        context = (
+            Connection(*shared, request=request, socket=response)
+            if isinstance(response, web.WebSocketResponse)
+            else Context(*shared)
         )
         request[CONTEXT] = context
         return context
@@ -214,14 +274,21 @@ class View(GraphQLView[Context, None]):
         with suppress(TimeoutError, ConnectionResetError):  # we are stopping, or the client has left
             async with asyncio.timeout(None) as until_we_stop, aclosing(stream()) as events:
                 self._streams.add(until_we_stop)
+                watch = asyncio.create_task(self._stop_when_it_ends(request, until_we_stop))
                 try:
                     async for event in events:
                         async with asyncio.timeout(SLOWEST_READER):
                             await response.write(event.encode())
                 finally:
                     self._streams.discard(until_we_stop)
+                    watch.cancel()
             await response.write_eof()
         return response
+
+    async def _stop_when_it_ends(self, request: web.Request, stream: asyncio.Timeout) -> None:
+        """Without `complete`: its client comes again, and is told."""
+        await request.app[CREDENTIALS].until_it_ends(request[CALLER])
+        stream.reschedule(0)
 
     def encode_json(self, data: object) -> bytes:
         return orjson.dumps(data)

@@ -1,12 +1,13 @@
 """The context of one operation."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import strawberry
 
 from adapters import Adapters
+from resolvers.caller import Caller
 from resolvers.sending.post import Post
 from resolvers.stale import Stale
 
@@ -23,6 +24,8 @@ class Context:
     """Seconds the operation may wait for its sources."""
     region: str
     """Whose phones are written without a country."""
+    caller: Caller
+    """Who asks."""
     counted: Callable[[str | None, Collection[str]], None] = lambda name, codes: None
     """Whoever counts operations: the name, and the codes of its errors."""
     stale: Stale = field(default_factory=Stale)
@@ -36,16 +39,32 @@ class Context:
     def read_anew(self) -> None:
         """What is asked for from now on was not read before now."""
         from resolvers.loaders import Loaders  # late: it has every noun, and these have their Info from here
+        from resolvers.own import OwnLoaders
+        from resolvers.people import by_id
 
-        self.loaders = Loaders(self.adapters, self.region, self.stale)
+        shared = self.adapters, self.region, self.stale
+        own = self.caller.own
+        self.loaders = Loaders(*shared) if own is None else OwnLoaders(*shared, by_id(own, "id"))
 
     def fresh(self) -> "Context":
         """For the next operation of a connection."""
-        return replace(self, stale=Stale())
+        return self._again(Stale())
 
     def event(self) -> "Context":
         """For the next event of a subscription, whose answers the subscription itself completes."""
-        return replace(self)
+        return self._again(self.stale)
+
+    def _again(self, stale: Stale) -> "Context":
+        return Context(
+            self.adapters,
+            self.post,
+            self.request_id,
+            self.timeout,
+            self.region,
+            self.caller,
+            self.counted,
+            stale,
+        )
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

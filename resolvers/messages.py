@@ -35,6 +35,7 @@ from schema.scalars import PhoneNumber
 
 _ID = re.compile("(0|[1-9][0-9]{0,18}):(0|[1-9][0-9]{0,18})")
 _LARGEST = 2**63 - 1
+NONE_SUCH = "There is no such message."
 _MILLISECONDS = re.compile("[0-9]{1,14}")
 
 STATUSES = {
@@ -198,6 +199,8 @@ async def as_it_is_now(context: Context, id: Id) -> Message:
 async def message_status(info: Info, id: strawberry.ID) -> AsyncGenerator[Message, None]:
     context, key, last = info.context, message_key(id), None
     storage = context.adapters.storage
+    if context.caller.own is not None and await context.loaders.message.load(key) is None:
+        raise NotFound({"id": NONE_SUCH})
     async with aclosing(changes(context.post, storage.messages, key)) as rows:
         async for row in rows:
             (message,) = await to_messages(storage, [row])
@@ -206,7 +209,7 @@ async def message_status(info: Info, id: strawberry.ID) -> AsyncGenerator[Messag
                 last = now
                 yield message
     if last is None:
-        raise NotFound({"id": "There is no such message."})
+        raise NotFound({"id": NONE_SUCH})
 
 
 async def cancel_message(info: Info, id: strawberry.ID) -> Message:
@@ -217,6 +220,6 @@ async def cancel_message(info: Info, id: strawberry.ID) -> Message:
         return await as_it_is_now(context, key)
     found = (await source.messages([key])).get(key)
     if found is None:
-        raise NotFound({"id": "There is no such message."})
+        raise NotFound({"id": NONE_SUCH})
     status = STATUSES[found.state]
     raise Conflict({"id": _TOO_LATE.get(status, f"It is over: {status.name}.")}, status=status.name)

@@ -12,6 +12,7 @@ from msgspec import structs
 from adapters.hyber.message import LONGEST_DIVISION_CODE, LONGEST_TAG
 from adapters.storage.messages import Event, NewMessage, State
 from resolvers import profiles
+from resolvers.caller import Caller
 from resolvers.checks import Checks
 from resolvers.content import Wanted, checked_content, refuse_template
 from resolvers.context import Context, Info
@@ -24,6 +25,7 @@ from resolvers.sending.body import Body, Channel, Content, text_of, write_body
 from resolvers.sending.cascade import steps_of, unreachable
 from schema.customers import AddressInput
 from schema.messages import CustomerDetailsInput, Message, SendMessageInput, TagInput
+from schema.scopes import Scope
 from schema.templates import fill_blanks
 
 PATIENCE = 0.8
@@ -79,7 +81,7 @@ def _draft(context: Context, input: SendMessageInput, checks: Checks) -> Draft:
     wanted = checked_content(checks, input.content, input.channels, alpha_name)
     draft = Draft(
         by=checked_recipient(checks, input.to, context.region),
-        wanted=wanted._replace(content=_with_updates(checks, input, wanted.content)),
+        wanted=wanted._replace(content=_with_updates(context.caller, checks, input, wanted.content)),
         send_at=checked_send_at(checks, input.send_at),
         tag=checks.text("tag", input.tag, LONGEST_TAG) or None,
         division_code=checks.text("divisionCode", input.division_code, LONGEST_DIVISION_CODE) or None,
@@ -89,8 +91,10 @@ def _draft(context: Context, input: SendMessageInput, checks: Checks) -> Draft:
     return draft
 
 
-def _with_updates(checks: Checks, input: SendMessageInput, content: Content) -> Content:
+def _with_updates(caller: Caller, checks: Checks, input: SendMessageInput, content: Content) -> Content:
     """What Mercately is to do with the customer besides."""
+    if input.agent_id or input.tags or input.customer:
+        caller.need(Scope.CUSTOMERS_WRITE)
     if content.template is None:
         for name, said in (("agentId", input.agent_id), ("tags", input.tags), ("customer", input.customer)):
             if said:

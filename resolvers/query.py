@@ -25,7 +25,9 @@ from schema.templates import Template
 
 @strawberry.type
 class Query:
-    node: Node | None = strawberry.field(resolver=find_node, description="Anything by its id.")
+    node: Node | None = strawberry.field(
+        resolver=find_node, description="Anything by its id; it takes the scope of what the id names."
+    )
     nodes: list[Node | None] = strawberry.field(
         resolver=find_nodes,
         description="Up to 100 things by their ids, in that order, null for what is not there.",

@@ -6,12 +6,13 @@ import strawberry
 
 from schema.context import Info
 from schema.node import Node
+from schema.scopes import Scope, requires
 
 if TYPE_CHECKING:
     from schema.conversations import ConversationChannel, ConversationConnection
 
 
-@strawberry.type(description="Someone who answers customers.")
+@strawberry.type(description="Someone who answers customers.", directives=requires(Scope.AGENTS_READ))
 class Agent(Node):
     key: strawberry.Private[int]
     first_name: str | None

@@ -7,6 +7,7 @@ import strawberry
 
 from schema.connections import Connection
 from schema.context import Info
+from schema.scopes import Scope, requires
 
 
 @strawberry.type(description="A line of the ledger: what was added to a balance, or taken from it.")
@@ -17,11 +18,14 @@ class BalanceEntry:
     created_at: datetime
 
 
-@strawberry.type
+@strawberry.type(directives=requires(Scope.BALANCES_READ, own=True))
 class BalanceEntryConnection(Connection[BalanceEntry]): ...
 
 
-@strawberry.type(description="What a customer may still spend, in the currency of the account.")
+@strawberry.type(
+    description="What a customer may still spend, in the currency of the account.",
+    directives=requires(Scope.BALANCES_READ, own=True),
+)
 class Balance:
     messenger_id: strawberry.Private[str]
     amount: Decimal

@@ -11,6 +11,7 @@ from schema.context import Info
 from schema.groups import Group
 from schema.messages import Channel, ContentInput, Message, MessageConnection, MessageStatus
 from schema.node import Node
+from schema.scopes import Scope, requires
 
 
 @strawberry.enum(
@@ -53,7 +54,10 @@ class BroadcastCounts:
     unknown: int
 
 
-@strawberry.type(description="A message to many: a durable job with one delivery a person.")
+@strawberry.type(
+    description="A message to many: a durable job with one delivery a person.",
+    directives=requires(Scope.BROADCASTS_READ),
+)
 class Broadcast(Node):
     key: strawberry.Private[int]
     known_counts: strawberry.Private[BroadcastCounts | None]
@@ -97,7 +101,7 @@ class Broadcast(Node):
         )
 
 
-@strawberry.type
+@strawberry.type(directives=requires(Scope.BROADCASTS_READ))
 class BroadcastConnection(Connection[Broadcast]): ...
 
 
@@ -113,7 +117,10 @@ class ReasonCount:
     recipients: int
 
 
-@strawberry.type(description="What a broadcast would do, without sending anything.")
+@strawberry.type(
+    description="What a broadcast would do, without sending anything.",
+    directives=requires(Scope.BROADCASTS_MANAGE),
+)
 class BroadcastPreview:
     recipients: int = strawberry.field(description="All of its audience, also those who are unreachable.")
     by_channel: list[ChannelCount] = strawberry.field(

@@ -10,6 +10,7 @@ from schema.agents import Agent
 from schema.connections import Connection
 from schema.context import Info
 from schema.node import Node
+from schema.scopes import Scope, requires
 
 if TYPE_CHECKING:
     from schema.customers import Customer
@@ -21,7 +22,10 @@ class ConversationChannel(Enum):
     WHATSAPP = "whatsapp"
 
 
-@strawberry.type(description="A thread with one customer on one channel.")
+@strawberry.type(
+    description="A thread with one customer on one channel.",
+    directives=requires(Scope.CONVERSATIONS_READ, own=True),
+)
 class Conversation(Node):
     channel: ConversationChannel
     message_count: int
@@ -34,10 +38,13 @@ class Conversation(Node):
     async def customer(self, info: Info) -> Annotated["Customer", strawberry.lazy("schema.customers")] | None:
         return await info.context.loaders.customer_in.load(self.told)
 
-    @strawberry.field(description="Who answers it; null while nobody does.")
+    @strawberry.field(
+        description="Who answers it; null while nobody does.",
+        directives=requires(Scope.AGENTS_READ, own=True),
+    )
     async def agent(self, info: Info) -> Agent | None:
         return await info.context.loaders.agent.load(self.agent_id) if self.agent_id else None
 
 
-@strawberry.type
+@strawberry.type(directives=requires(Scope.CONVERSATIONS_READ))
 class ConversationConnection(Connection[Conversation]): ...

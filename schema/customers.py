@@ -14,6 +14,7 @@ from schema.groups import Group
 from schema.messages import MessageConnection
 from schema.node import Node
 from schema.scalars import PhoneNumber
+from schema.scopes import Scope, requires
 from schema.sources import Source
 
 
@@ -65,7 +66,10 @@ class CustomField:
     content: str | None
 
 
-@strawberry.type(description="One person, merged from every source that knows them.")
+@strawberry.type(
+    description="One person, merged from every source that knows them.",
+    directives=requires(Scope.CUSTOMERS_READ, own=True),
+)
 class Customer(Node):
     member_keys: strawberry.Private[tuple[str, ...]]
     """By which own groups may know the person: a name of theirs in each source."""
@@ -108,18 +112,25 @@ class Customer(Node):
         return await info.context.loaders.balance.load(self.messenger_id) if self.messenger_id else None
 
     @strawberry.field(
-        description="Of every source: own groups the person was put in, and the Poster marketing group."
+        description="Of every source: own groups the person was put in, and the Poster marketing group.",
+        directives=requires(Scope.GROUPS_READ, own=True),
     )
     async def groups(self, info: Info) -> list[Group] | None:
         if self.gap:
             raise self.gap
         return await info.context.loaders.groups_of(self.member_keys, self.group_keys)
 
-    @strawberry.field(description="The agent of the person's latest assigned conversation.")
+    @strawberry.field(
+        description="The agent of the person's latest assigned conversation.",
+        directives=requires(Scope.AGENTS_READ, own=True),
+    )
     async def agent(self, info: Info) -> Agent | None:
         return await info.context.loaders.agent_of(self.row_ids)
 
-    @strawberry.field(description="Those with this person, newest first.")
+    @strawberry.field(
+        description="Those with this person, newest first.",
+        directives=requires(Scope.CONVERSATIONS_READ, own=True),
+    )
     async def conversations(
         self,
         info: Info,
@@ -131,7 +142,10 @@ class Customer(Node):
             self.row_ids, channel=channel or None, first=20 if first is None else first, after=after or None
         )
 
-    @strawberry.field(description="What this gateway sent to the person, newest first.")
+    @strawberry.field(
+        description="What this gateway sent to the person, newest first.",
+        directives=requires(Scope.MESSAGES_READ, own=True),
+    )
     async def messages(
         self, info: Info, first: int | None = 20, after: str | None = strawberry.UNSET
     ) -> MessageConnection:
@@ -140,7 +154,7 @@ class Customer(Node):
         )
 
 
-@strawberry.type
+@strawberry.type(directives=requires(Scope.CUSTOMERS_READ))
 class CustomerConnection(Connection[Customer]): ...
 
 

@@ -33,3 +33,15 @@ class Conflict(Refusal):
     """It is well said, and does not go with what is there."""
 
     code = "CONFLICT"
+
+
+class Forbidden(Exception):
+    """Whoever asks may not have this; the rest of what they ask for still arrives."""
+
+    def __init__(self, sentence: str, scope: str | None = None) -> None:
+        super().__init__(sentence)
+        self._scope = scope
+
+    @property
+    def extensions(self) -> dict[str, object]:
+        return {"code": "FORBIDDEN", **({"scope": self._scope} if self._scope else {})}

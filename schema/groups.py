@@ -8,6 +8,7 @@ import strawberry
 
 from schema.context import Info
 from schema.node import Node
+from schema.scopes import Scope, requires
 from schema.sources import Source
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ class Loyalty:
     birthday_bonus: Decimal = strawberry.field(description="In whole units of the account's currency.")
 
 
-@strawberry.type(description="A set of customers: a Poster marketing group, or one kept here.")
+@strawberry.type(
+    description="A set of customers: a Poster marketing group, or one kept here.",
+    directives=requires(Scope.GROUPS_READ),
+)
 class Group(Node):
     source: Source
     name: str

@@ -10,6 +10,7 @@ from schema.connections import Connection
 from schema.context import Info
 from schema.node import Node
 from schema.scalars import PhoneNumber
+from schema.scopes import Scope, requires
 from schema.templates import Template
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ class MessageEvent:
     reason: str | None
 
 
-@strawberry.type(description="One message to one person, tried channel by channel until one delivers.")
+@strawberry.type(
+    description="One message to one person, tried channel by channel until one delivers.",
+    directives=requires(Scope.MESSAGES_READ, own=True),
+)
 class Message(Node):
     template_id: strawberry.Private[str | None]
     broadcast_id: strawberry.Private[int | None]
@@ -86,7 +90,7 @@ class Message(Node):
         description="Every status the message went through, oldest first."
     )
 
-    @strawberry.field
+    @strawberry.field(directives=requires(Scope.TEMPLATES_READ, own=True))
     async def template(self, info: Info) -> Template | None:
         return await info.context.loaders.template.load(self.template_id) if self.template_id else None
 
@@ -97,7 +101,7 @@ class Message(Node):
         return await info.context.loaders.broadcast.load(self.broadcast_id) if self.broadcast_id else None
 
 
-@strawberry.type
+@strawberry.type(directives=requires(Scope.MESSAGES_READ))
 class MessageConnection(Connection[Message]): ...
 
 

@@ -5,6 +5,8 @@ from enum import Enum
 
 import strawberry
 
+from schema.scopes import Scope, requires
+
 
 @strawberry.enum(description="A system the gateway unifies.")
 class Source(Enum):
@@ -37,7 +39,8 @@ class CircuitState(Enum):
 @strawberry.type(
     description="How a source is doing, as the process that answers this has seen it since it started. "
     "A call fails when the source is unavailable, too slow, unreadable, or refuses our credentials; a "
-    "question that it understood and rejected is answered."
+    "question that it understood and rejected is answered.",
+    directives=requires(Scope.SOURCES_READ),
 )
 class SourceStatus:
     source: Source

@@ -7,6 +7,7 @@ import strawberry
 
 from schema.errors import BadInput
 from schema.node import Node
+from schema.scopes import Scope, requires
 
 _BLANK = re.compile(r"(?<!\\)\*")
 _BLANK_OR_STAR = re.compile(r"\\?\*")
@@ -40,7 +41,9 @@ def fill_blanks(text: str, parameters: list[str]) -> str:
     return _BLANK_OR_STAR.sub(lambda found: next(rest) if found[0] == "*" else "*", text)
 
 
-@strawberry.type(description="An approved WhatsApp text with numbered blanks.")
+@strawberry.type(
+    description="An approved WhatsApp text with numbered blanks.", directives=requires(Scope.TEMPLATES_READ)
+)
 class Template(Node):
     text: str
     status: TemplateStatus

@@ -19,6 +19,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from adapters.storage.api_keys import ApiKeys
 from adapters.storage.attic import Attic
 from adapters.storage.broadcasts import Broadcasts
 from adapters.storage.chunks import Chunks
@@ -59,6 +60,8 @@ class Storage:
         self.attic = Attic(database)
         self.traces = Traces(database)
         self.standings = Standings(database)
+        # With a record of its own: how often keys are looked at says nothing of everyprint.
+        self.api_keys = ApiKeys(Database(engine, patience))
 
     @property
     def embedded(self) -> bool:

@@ -397,6 +397,22 @@ class AtticRow(SQLModel, table=True):
     until: int = Field(sa_type=BigInteger)
 
 
+class ApiKeyRow(SQLModel, table=True):
+    """Never deleted: where there has been a key, nobody is let in without one."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (ON_MYSQL,)
+
+    id: str = Field(primary_key=True, max_length=16)
+    name: str = Field(max_length=64)
+    hash: str = Field(max_length=64)
+    scopes: bytes = Field(sa_type=Json)
+    created_at: datetime = Field(sa_type=Moment)
+    expires_at: datetime | None = Field(sa_type=Moment)
+    revoked_at: datetime | None = Field(sa_type=Moment)
+    used_at: datetime | None = Field(sa_type=Moment)
+
+
 ENTRY: Table = SQLModel.metadata.tables["directory_entry"]
 TAG: Table = SQLModel.metadata.tables["directory_tag"]
 MEMBER: Table = SQLModel.metadata.tables["customer_group_member"]
@@ -406,3 +422,4 @@ CHUNK: Table = SQLModel.metadata.tables["chunk"]
 REPORT: Table = SQLModel.metadata.tables["report"]
 SUPPRESSION: Table = SQLModel.metadata.tables["suppression"]
 ATTIC: Table = SQLModel.metadata.tables["attic"]
+API_KEY: Table = SQLModel.metadata.tables["api_key"]

@@ -16,7 +16,7 @@ from aiohttp import FormData
 from pydantic import SecretStr
 
 from adapters.storage.identity import Key
-from gateway.settings import Settings, UseDoor
+from gateway.settings import Settings, UseAuth, UseDoor
 from resolvers import changes
 from resolvers.ids import split_id
 from tests.gateways import Gateway, gateway_on
@@ -388,7 +388,7 @@ async def test_a_query_and_a_body_that_cannot_be_read_are_refused(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.parameters.SLOWEST_BODY", 0.1)
-    line = b"GET /everyprint/api/customer/balance%s HTTP/1.1\r\nHost: x\r\n%s\r\n"
+    line = b"GET /everyprint/api/customer/balance%s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
     sent = {
         line % (b"?messenger_id=%FF", b""): b"query: This is no form in UTF-8.",
         line % (b"", b"Content-Length: 5\r\n"): b"body: It did not arrive in time.",
@@ -412,7 +412,9 @@ async def test_a_wrong_method_is_405(gateway: Gateway) -> None:
 async def test_a_dead_database_is_333(settings: Settings) -> None:
     nowhere = SecretStr("mysql+aiomysql://me@127.0.0.1:9/x")
     settings = settings.model_copy(update={"database_url": nowhere, "door": UseDoor.ON})
-    async with gateway_on(settings) as gateway:
+    async with gateway_on(settings) as gateway:  # it cannot know whether somebody has a key
+        assert await save(gateway) == FAILED
+    async with gateway_on(settings.model_copy(update={"auth": UseAuth.OPEN})) as gateway:
         assert await save(gateway, data=KIM) == FAILED
         assert await balance(gateway, params=KIM) == FAILED
         assert await save(gateway) == wrong(WRONG["nothing"][1])
