@@ -3,8 +3,8 @@
 import asyncio
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import aclosing, suppress
-from datetime import datetime
+from contextlib import aclosing, nullcontext, suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
@@ -26,11 +26,13 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, StreamResult, validate_document
 from strawberry.types import ExecutionContext, ExecutionResult
 
+from adapters.cache import stale_answers
 from adapters.deadline import deadline
 from gateway.errors import codes, presented
 from resolvers.context import Context
 from resolvers.mutation import Mutation
 from resolvers.query import Query
+from resolvers.stale import Staleness
 from resolvers.subscription import Subscription
 from schema.scalars import SCALARS
 
@@ -69,7 +71,10 @@ class _Executor(StrawberryGraphQLCoreExecutionContext):
 
     async def _bounded(self, result: Awaitable[T]) -> T:
         try:
-            with deadline(self.context_value.timeout):
+            # Who changes something wants to know how things are, not how they were.
+            reads = self.operation.operation is not OperationType.MUTATION
+            stale = stale_answers(self.context_value.stale.note) if reads else nullcontext()
+            with deadline(self.context_value.timeout), stale:
                 return await result
         finally:
             self.async_helpers = _AFTERWARDS
@@ -169,7 +174,14 @@ def _fit_to_be_seen(result: ExecutionResult, context: Context) -> ExecutionResul
     return result
 
 
-def _freshness(stale: Mapping[str, datetime]) -> dict[str, Any]:
+def _freshness(stale: Mapping[str, Staleness]) -> dict[str, Any]:
+    now = datetime.now(UTC)
     return {
-        source.upper(): {"stale": True, "since": since.isoformat()} for source, since in sorted(stale.items())
+        source.upper(): {
+            "stale": True,
+            "since": since.isoformat(),
+            "age": round((now - since).total_seconds(), 1),
+            "reason": reason,
+        }
+        for source, (since, reason) in sorted(stale.items())
     }

@@ -89,6 +89,9 @@ def client_of(
         timeout=TIMEOUT,
         connect_timeout=CONNECT_TIMEOUT,
         connections=connections,
+        cache=0,
+        cache_lists=0,
+        stale=0,
         slug=SLUG,
         api_key=SecretStr(KEY),
     )
