@@ -3,7 +3,8 @@
 SourceError
 ├── Unavailable        SOURCE_UNAVAILABLE     it did not answer, or answered 5xx: try later
 │   ├── TimedOut       SOURCE_TIMEOUT         it did not answer in time: try later
-│   └── Busy           SOURCE_UNAVAILABLE     it asks us to slow down, and did nothing
+│   ├── Busy           SOURCE_UNAVAILABLE     it asks us to slow down, and did nothing
+│   └── Unasked        SOURCE_UNAVAILABLE     its circuit is open: we did not even ask
 ├── Rejected           SOURCE_REJECTED        it understood, and said no
 │   └── Unacceptable   SOURCE_REJECTED        it said no to values that we wanted it to keep
 ├── Malformed          SOURCE_MALFORMED       it answered what its model cannot read: try later
@@ -44,6 +45,8 @@ class SourceError(Exception):
 
 class Unavailable(SourceError):
     code = "SOURCE_UNAVAILABLE"
+    retry_after: float | None = None
+    """Seconds that it asks us to wait, if it says so."""
 
 
 class TimedOut(Unavailable):
@@ -51,8 +54,11 @@ class TimedOut(Unavailable):
 
 
 class Busy(Unavailable):
-    retry_after: float | None = None
-    """Seconds that it asks us to wait, if it says so."""
+    pass
+
+
+class Unasked(Unavailable):
+    pass
 
 
 class Rejected(SourceError):

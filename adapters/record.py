@@ -48,6 +48,7 @@ class Record:
         self.errors = 0
         self.last_error: str | None = None
         """A sentence of ours, never the vendor's."""
+        self.last_code: str | None = None
         self.last_error_at: datetime | None = None
         self.down_since: datetime | None = None
         """While it is DOWN, since the first of the calls that failed."""
@@ -89,10 +90,10 @@ class Record:
             outcome = "CANCELLED"
             if had > (self.percentile(95) or 0):
                 outcome = TimedOut.code
-                self._failed(f"{self._title} did not answer in time.")
+                self._failed(f"{self._title} did not answer in time.", outcome)
         elif isinstance(error, SourceError):
             outcome = error.code
-            self._failed(str(error))
+            self._failed(str(error), outcome)
         else:
             outcome = type(error).__name__ if isinstance(error, Exception) else "CANCELLED"
         self.calls[question, outcome] += 1
@@ -106,10 +107,10 @@ class Record:
         self._failing_since = self.down_since = None
         self._failures_in_a_row = 0
 
-    def _failed(self, sentence: str) -> None:
+    def _failed(self, sentence: str, code: str) -> None:
         now = self._now()
         self.errors += 1
-        self.last_error, self.last_error_at = sentence, now
+        self.last_error, self.last_code, self.last_error_at = sentence, code, now
         self._failing_since = self._failing_since or now
         self._failures_in_a_row += 1
         silent = self._answered_at is None or now - self._answered_at >= RECENT

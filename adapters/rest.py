@@ -1,17 +1,18 @@
 """Rest: the one place that speaks HTTP to a source.
 
 An adapter asks its questions through `_get` and its changes through `_change`; sessions, limits, deadlines,
-sharing, errors, the log line and the count are here, once.
+sharing, keeping, second tries, the circuit, errors, the log line and the count are here, once.
 """
 
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from time import time
+from math import ceil, inf
+from time import monotonic, time
 from typing import Any, ClassVar, Self, TypeVar
 
 import aiohttp
@@ -21,8 +22,19 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from yarl import URL
 
-from adapters import deadline
-from adapters.errors import Busy, Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
+from adapters import deadline, retries
+from adapters.cache import NOT_AT_ALL, Cache, Keep, since, teller
+from adapters.circuit import Circuit, CircuitState, Ending
+from adapters.errors import (
+    Busy,
+    Malformed,
+    Misconfigured,
+    Rejected,
+    SourceError,
+    TimedOut,
+    Unasked,
+    Unavailable,
+)
 from adapters.flights import Flights
 from adapters.record import Record
 from adapters.sandbox import Sandbox
@@ -59,6 +71,12 @@ class Source(BaseModel):
     timeout: float = Field(3, gt=0, le=300, description="Seconds a call may take in all.")
     connect_timeout: float = Field(1, gt=0, le=60, description="Seconds it may take to connect.")
     connections: int = Field(20, ge=1, le=1000, description="Connections open at most, in each process.")
+    probe_interval: float = Field(
+        1,
+        gt=0,
+        le=60,
+        description="Seconds after which it is tried again, once it keeps failing.",
+    )
 
     @field_validator("url")
     @classmethod
@@ -76,9 +94,45 @@ class Source(BaseModel):
         """The same, but for who answers."""
         return self.model_validate({**self.model_dump(), **sandbox.settings})
 
+    def among_others(self) -> Self:
+        """The same where other processes change what is at the vendor, too."""
+        return self
+
     @property
     def missing(self) -> tuple[str, ...]:
         return tuple(name for name in self.credentials if not getattr(self, name))
+
+
+class Kept(Source):
+    """The settings of a source whose answers are kept for a while."""
+
+    cache: float = Field(
+        2,
+        ge=0,
+        le=60,
+        description="Seconds for which what it says of people and groups is answered without asking again; 0 "
+        "is off, and so is leaving it out where other processes may change the same: with several workers, "
+        "Redis, a broker, or a database that is not the embedded one.",
+    )
+    stale: float = Field(
+        600,
+        ge=0,
+        le=86_400,
+        description="Seconds for which older answers are given, and said to be stale, while it fails; 0 is "
+        "off.",
+    )
+
+    def among_others(self) -> Self:
+        return self if "cache" in self.model_fields_set else self.model_copy(update={"cache": 0.0})
+
+    @property
+    def keep_passing(self) -> Keep:
+        return Keep(self.cache, self.stale)
+
+    @property
+    def keep_people(self) -> Keep:
+        """Should the source fail, the directory knows them."""
+        return Keep(self.cache)
 
 
 class Rest(ABC):
@@ -93,9 +147,12 @@ class Rest(ABC):
     def __init__(self, settings: Source, mode: Mode, session: aiohttp.ClientSession) -> None:
         self.mode = mode
         self.record = Record(self.title)
+        self.circuit = Circuit(settings.probe_interval)
         self._settings = settings
         self._session = session
         self._flights = Flights()
+        self._cache = Cache()
+        self._retries = retries.Retries()
 
     @classmethod
     @asynccontextmanager
@@ -106,8 +163,10 @@ class Rest(ABC):
             connector=aiohttp.TCPConnector(limit=settings.connections),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json", "User-Agent": "Switchboard", **cls.headers(settings)},
-            timeout=aiohttp.ClientTimeout(total=settings.timeout, sock_connect=settings.connect_timeout),
+            timeout=_within(settings.timeout, settings),
             trust_env=False,
+            middlewares=(_only_once,),
+            request_class=_Request,
         ) as session:
             yield cls(settings, mode, session)
 
@@ -131,45 +190,107 @@ class Rest(ABC):
         return self._settings.timeout
 
     def read_anew(self) -> None:
-        """Who asks from now on gets no answer that was asked for before."""
+        """Who asks from now on gets no answer that was asked for before, unless told how old it is."""
         self._flights.close_doors()
+        self._cache.expire()
 
-    async def _get(self, question: str, path: str, answer: type[T], **parameters: str) -> T:
+    async def _get(
+        self, question: str, path: str, answer: type[T], keep: Keep = NOT_AT_ALL, /, **parameters: str
+    ) -> T:
         """Read `path` into `answer`; `question` names the call in logs and counts, where no id may show.
 
-        A path may be a whole URL, for a vendor who has several hosts.
+        A path may be a whole URL, for a vendor who has several hosts. `keep` says how long the answer serves
+        others who ask the same.
         """
-        url = self._url(path)
+        url, read = self._url(path), self._reader(answer)
+        key = ("GET", url, *sorted(parameters.items()), answer)
+        if (kept := self._cache.fresh(key, keep)) is not None:
+            return read(kept)
+        asked_at, era = monotonic(), self._cache.era
 
-        async def ask() -> T:
-            return await self._call(question, "GET", url, self._reader(answer), params=parameters)
+        def read_and_keep(body: bytes) -> T:
+            said = read(body)
+            if keep != NOT_AT_ALL:
+                self._cache.put(key, body, keep, asked_at, era)
+            return said
 
         try:
-            return await self._flights.board(("GET", url, *sorted(parameters.items()), answer), ask)
+            return await self._shared(key, question, url, read_and_keep, parameters)
+        except (Unavailable, Malformed) as error:
+            if (tell := teller()) and (stale := self._cache.stale(key, keep)):
+                body, age = stale
+                tell(self.name, since(age), error.code)
+                return read(body)
+            raise
+
+    async def _shared(
+        self,
+        key: Hashable,
+        question: str,
+        url: str,
+        read: Callable[[bytes], T],
+        parameters: Mapping[str, str],
+    ) -> T:
+        self._check_circuit()  # who boarded the call that tries whether it is back would wait with it
+        try:
+            return await self._flights.board(key, lambda: self._up_to_twice(question, url, read, parameters))
         except TimeoutError as error:
             raise TimedOut(self.name, f"{self.title} did not answer within this request's time.") from error
+
+    async def _up_to_twice(
+        self, question: str, url: str, read: Callable[[bytes], T], parameters: Mapping[str, str]
+    ) -> T:
+        """Once more after a trouble that may pass, if both fit into the time of one, and not too often."""
+        clock = asyncio.get_running_loop().time
+        end = min(clock() + self._patience, deadline.current() or inf)
+        self._retries.asked()
+        try:
+            in_time = _within(self._patience, self._settings)
+            return await self._call(question, "GET", url, read, params=parameters, timeout=in_time)
+        except Unasked:
+            raise
+        except Unavailable as error:
+            wait = retries.pause() + (error.retry_after or 0)
+            is_over = isinstance(error, Busy) and error.retry_after is None
+            if is_over or clock() + wait >= end or not self._retries.take():
+                raise
+        await asyncio.sleep(wait)
+        in_time = _within(end - clock(), self._settings)
+        return await self._call(question, "GET", url, read, params=parameters, timeout=in_time)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a read may take: while it tries whether the source is back, little more than usual."""
+        if self.circuit.state is CircuitState.CLOSED:
+            return self.timeout
+        usual = self.record.percentile(95) or 0
+        return min(self.timeout, max(self._settings.probe_interval, 2 * usual))
 
     async def _change(self, question: str, method: str, path: str, answer: type[T], **request: Any) -> T:
         """Asks for a change: once, whatever happens, and for this caller alone.
 
-        What fails without a clear no may have been done. Either way nobody gets an answer from before it.
+        What fails without a clear no may have been done, unless it never left. Either way nobody gets an
+        answer from before it.
         """
-        url = self._url(path)
+        url, departure = self._url(path), _Departure()
         try:
             async with asyncio.timeout_at(deadline.current()):
                 return await self._call(
-                    question, method, url, self._reader(answer), middlewares=(_only_once,), **request
+                    question, method, url, self._reader(answer), middlewares=(departure,), **request
                 )
         except TimeoutError as error:
             late = TimedOut(self.name, f"{self.title} did not answer within this request's time.")
-            late.doubt()
+            if departure.has_left:
+                late.doubt()
             raise late from error
         except (Unavailable, Malformed) as error:
-            if not isinstance(error, Busy) and not isinstance(error.__cause__, _NEVER_SENT):
+            if departure.has_left and not isinstance(error, Busy):
                 error.doubt()
             raise
         finally:
             self.read_anew()
+            if departure.has_left:
+                self._cache.forget()
 
     def _url(self, path: str) -> str:
         return path if path.startswith(("http://", "https://")) else self._settings.url + path
@@ -192,6 +313,8 @@ class Rest(ABC):
             raise Misconfigured(
                 self.name, f"{self.title} is not connected: `switchboard doctor` says what to set."
             )
+        self._check_circuit()
+        turn, ending = self.circuit.begin(), None
         call = self.record.call(question)
         status, body, detail = 0, b"", None
         try:
@@ -202,14 +325,19 @@ class Rest(ABC):
                 ) as response:
                     status, body = response.status, await self._body(response)
                 if refusal := self._refusal(status, body):
-                    if isinstance(refusal, Busy):
+                    if isinstance(refusal, Unavailable):
                         refusal.retry_after = _seconds(response.headers.get("Retry-After"))
                     raise refusal
                 return read(body)
         except SourceError as error:
             detail = _cause(error)
+            if isinstance(error, Busy):
+                ending = Ending.ANSWERED
+            if isinstance(error, Unavailable) and error.retry_after:
+                self.circuit.pause(turn, error.retry_after)
             raise
         finally:
+            self.circuit.end(turn, ending or _ENDINGS.get(call.outcome, Ending.GIVEN_UP))
             log.info(
                 "source",
                 source=self.name,
@@ -220,6 +348,14 @@ class Rest(ABC):
                 bytes=len(body),
                 **({"detail": detail} if detail else {}),
             )
+
+    def _check_circuit(self) -> None:
+        wait = self.circuit.wait
+        if wait is None:
+            return
+        why = "asks us to slow down" if self.circuit.paused else "keeps failing"
+        when = f"tried again in {ceil(wait)} s" if wait else "being tried again at this moment"
+        raise Unasked(self.name, f"{self.title} {why} and is {when}.")
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         chunks, size = [], 0
@@ -274,11 +410,37 @@ class Rest(ABC):
             raise Unavailable(self.name, f"{self.title} cannot be reached: try again later.") from error
 
 
-_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_ENDINGS = {
+    "ok": Ending.ANSWERED,
+    Rejected.code: Ending.ANSWERED,
+    Malformed.code: Ending.ANSWERED,
+    Misconfigured.code: Ending.ANSWERED,
+    Unavailable.code: Ending.FAILED,
+    TimedOut.code: Ending.TIMED_OUT,
+}
+"""What a call says about the source, by its outcome in the record."""
+
+
+def _within(seconds: float, settings: Source) -> aiohttp.ClientTimeout:
+    """The time of a call, with what it waits for a free connection."""
+    # Without the threshold aiohttp rounds what is longer than 5 seconds up to whole ones.
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=settings.connect_timeout, ceil_threshold=inf)
+
+
+class _Request(aiohttp.ClientRequest):
+    has_left = False
+    """It got a connection, and more or less of it went out on it."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        self.has_left = True
+        return await super().send(conn)
 
 
 class _Dropped(aiohttp.ClientConnectionError):
-    """The connection, after what we sent; not one of those errors at which aiohttp sends it again."""
+    """The connection, after what we sent; not one of those errors at which aiohttp sends it again.
+
+    It would count neither for the circuit nor as one of the second tries, and be made of a change as well.
+    """
 
 
 async def _only_once(
@@ -290,6 +452,23 @@ async def _only_once(
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise _Dropped from error
+
+
+class _Departure:
+    """Whether a request has left."""
+
+    def __init__(self) -> None:
+        self._request: aiohttp.ClientRequest | None = None
+
+    @property
+    def has_left(self) -> bool:
+        return isinstance(self._request, _Request) and self._request.has_left
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        self._request = request
+        return await _only_once(request, handler)
 
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}

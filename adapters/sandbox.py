@@ -31,6 +31,7 @@ Kind = Literal[
     "hang",
     "endless",
     "short",
+    "slow_body",
 ]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -305,6 +306,18 @@ async def _short(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
+async def _slow_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """It answers as it should, a byte a time."""
+    body = cast(bytes, (await _right(request, handler)).body)
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.content_length = len(body)
+    await response.prepare(request)
+    for byte in body:
+        await response.write(bytes((byte,)))
+        await asyncio.sleep(0.05)
+    return response
+
+
 async def _right(request: web.Request, handler: Handler) -> web.Response:
     return cast(web.Response, await handler(request))
 
@@ -332,4 +345,5 @@ TROUBLES: Mapping[Kind, Callable[..., Awaitable[web.StreamResponse]]] = {
     "hang": _hang,
     "endless": _endless,
     "short": _short,
+    "slow_body": _slow_body,
 }

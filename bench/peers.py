@@ -169,7 +169,7 @@ PEERS: tuple[type[Peer], ...] = (Plain, Tuned, Unshared, Switchboard)
 
 
 def settings(upstream: str, data: Path) -> dict[str, str]:
-    """The gateway's, with patience; nothing is refreshed while it is measured."""
+    """The gateway's, with patience; nothing is refreshed, or spared, while it is measured."""
     return {
         "SWITCHBOARD_DATA_DIR": str(data),
         "SWITCHBOARD_DIRECTORY_INTERVAL": "0",
@@ -177,9 +177,12 @@ def settings(upstream: str, data: Path) -> dict[str, str]:
         "SWITCHBOARD_TIMEOUT": "60",
         "SWITCHBOARD_MERCATELY__URL": upstream,
         "SWITCHBOARD_MERCATELY__TIMEOUT": "60",
+        "SWITCHBOARD_MERCATELY__CACHE": "0",
+        "SWITCHBOARD_MERCATELY__CACHE_LISTS": "0",
         "SWITCHBOARD_MERCATELY__SLUG": "bench",
         "SWITCHBOARD_MERCATELY__API_KEY": "bench",
         "SWITCHBOARD_POSTER__URL": upstream,
+        "SWITCHBOARD_POSTER__CACHE": "0",
         "SWITCHBOARD_POSTER__TOKEN": "bench",
     }
 

@@ -3,8 +3,8 @@
 import asyncio
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import aclosing
-from datetime import datetime
+from contextlib import aclosing, nullcontext
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,6 +32,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
+from adapters.cache import stale_answers
 from adapters.deadline import deadline
 from gateway.documents import Cache, Documents, trusted
 from gateway.errors import Refused, codes, presented
@@ -41,6 +42,7 @@ from resolvers.context import Context
 from resolvers.mutation import Mutation
 from resolvers.permission import guard
 from resolvers.query import Query
+from resolvers.stale import Staleness
 from resolvers.subscription import Subscription
 from schema.scalars import SCALARS
 
@@ -98,7 +100,10 @@ class _Executor(StrawberryGraphQLCoreExecutionContext):
 
     async def _bounded(self, result: Awaitable[T]) -> T:
         try:
-            with deadline(self.context_value.timeout):
+            # Who changes something wants to know how things are, not how they were.
+            reads = self.operation.operation is not OperationType.MUTATION
+            stale = stale_answers(self.context_value.stale.note) if reads else nullcontext()
+            with deadline(self.context_value.timeout), stale:
                 return await result
         finally:
             self.async_helpers = _AFTERWARDS
@@ -317,7 +322,14 @@ def _fit_to_be_seen(result: ExecutionResult, context: Context) -> ExecutionResul
     return result
 
 
-def _freshness(stale: Mapping[str, datetime]) -> dict[str, Any]:
+def _freshness(stale: Mapping[str, Staleness]) -> dict[str, Any]:
+    now = datetime.now(UTC)
     return {
-        source.upper(): {"stale": True, "since": since.isoformat()} for source, since in sorted(stale.items())
+        source.upper(): {
+            "stale": True,
+            "since": since.isoformat(),
+            "age": round((now - since).total_seconds(), 1),
+            "reason": reason,
+        }
+        for source, (since, reason) in sorted(stale.items())
     }

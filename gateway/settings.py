@@ -437,7 +437,10 @@ class Settings(BaseSettings):
 
     @property
     def sources(self) -> dict[str, Source]:
-        return {rest.name: getattr(self, rest.name) for rest in RESTS}
+        sources: dict[str, Source] = {rest.name: getattr(self, rest.name) for rest in RESTS}
+        if self.embedded and self.workers == 1 and not (self.redis or self.broker):
+            return sources
+        return {name: source.among_others() for name, source in sources.items()}
 
 
 # A source's settings join by its being a source: a new one needs no settings code.

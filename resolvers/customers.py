@@ -9,6 +9,7 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 from adapters import Adapters
+from adapters.errors import Unavailable
 from adapters.mercately import client as mercately
 from adapters.rest import Rest
 from adapters.storage.directory import Entry, Filter
@@ -137,5 +138,6 @@ def _of_directory(adapters: Adapters, stale: Stale, entries: Sequence[Entry]) ->
     for entry in entries:
         source = getattr(adapters, entry.source, None)
         if isinstance(source, Rest) and source.record.down_since:
-            stale.note(entry.source, datetime.fromtimestamp(entry.as_of / 1000, UTC))
+            moment = datetime.fromtimestamp(entry.as_of / 1000, UTC)
+            stale.note(entry.source, moment, source.record.last_code or Unavailable.code)
     return to_customer(entries)

@@ -247,7 +247,7 @@ class Search:
                 raise said
             elif isinstance(said, SourceError) and known:
                 moment = datetime.fromtimestamp(known.as_of / 1000, UTC)
-                self._stale.note(key.source, moment)
+                self._stale.note(key.source, moment, said.code)
                 entries.append(known)
                 since.append(moment)
         return entries, since

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from adapters import Adapters
+from adapters import Adapters, circuit
 from adapters.record import Record
 from adapters.rest import Mode, Rest
 from resolvers.context import Info
@@ -12,13 +12,18 @@ MOST = 2**31 - 1
 """What GraphQL's Int holds."""
 
 
-def to_status(source: Source, record: Record, mode: Mode) -> SourceStatus:
+def to_status(
+    source: Source,
+    record: Record,
+    mode: Mode,
+    state: circuit.CircuitState = circuit.CircuitState.CLOSED,
+) -> SourceStatus:
     return SourceStatus(
         source=source,
         configured=mode is Mode.REAL,
         sandbox=mode is Mode.SANDBOX,
         state=SourceState.OFF if mode is Mode.OFF else SourceState(record.state),
-        circuit=CircuitState.CLOSED,
+        circuit=CircuitState(state),
         requests=min(record.calls.total(), MOST),
         errors=min(record.errors, MOST),
         p50_ms=_milliseconds(record.percentile(50)),
@@ -37,7 +42,7 @@ def _statuses(adapters: Adapters) -> Iterator[SourceStatus]:
     yield to_status(Source.EVERYPRINT, adapters.storage.record, Mode.REAL)
     for source in Source:
         if isinstance(rest := getattr(adapters, source.value, None), Rest):
-            yield to_status(source, rest.record, rest.mode)
+            yield to_status(source, rest.record, rest.mode, rest.circuit.state)
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -25,8 +25,10 @@ async def mercately_sandbox() -> AsyncIterator[MercatelySandbox]:
 
 @pytest.fixture
 async def mercately(mercately_sandbox: MercatelySandbox) -> AsyncIterator[Mercately]:
-    """The real client on the sandbox, of little patience."""
-    settings = MercatelySettings(timeout=0.5, connect_timeout=0.3).pointed_at(mercately_sandbox)
+    """The real client on the sandbox, of little patience, and keeping nothing."""
+    settings = MercatelySettings(
+        timeout=0.5, connect_timeout=0.3, cache=0, cache_lists=0, stale=0
+    ).pointed_at(mercately_sandbox)
     async with Mercately.open(settings, Mode.REAL) as client:
         yield client
 

@@ -155,7 +155,8 @@ def lines_to(*sandboxes: Sandbox, **patience: float) -> Lines:
     there = {sandbox.name: sandbox for sandbox in sandboxes}
     lines = {}
     for rest in RESTS:
-        settings, sandbox = rest.Settings(**little), there.get(rest.name)
+        its = {name: value for name, value in little.items() if name in rest.Settings.model_fields}
+        settings, sandbox = rest.Settings(**its), there.get(rest.name)
         lines[rest.name] = (
             Line(Mode.REAL, settings.pointed_at(sandbox)) if sandbox else Line(Mode.OFF, settings)
         )

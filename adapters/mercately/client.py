@@ -9,9 +9,10 @@ import msgspec
 from msgspec.structs import astuple, force_setattr
 from pydantic import Field, SecretStr
 
+from adapters.cache import Keep
 from adapters.errors import Fault, Malformed, Rejected, SourceError, Unacceptable
 from adapters.mercately.sandbox import MercatelySandbox
-from adapters.rest import UNREADABLE, Rest, Source
+from adapters.rest import UNREADABLE, Kept, Rest
 
 API = "/retailers/api/v1"
 CUSTOMERS_A_PAGE = 100
@@ -48,7 +49,7 @@ else:
     """May arrive as null, but never stays it: `__post_init__` puts something better in its place."""
 
 
-class MercatelySettings(Source):
+class MercatelySettings(Kept):
     credentials: ClassVar = ("slug", "api_key")
 
     url: str = Field("https://app.mercately.com", description="The part before /retailers/api/v1.")
@@ -57,6 +58,16 @@ class MercatelySettings(Source):
     rate: float | None = Field(
         None, gt=0, description="Messages a second at most, of all processes; left out, there is no limit."
     )
+    cache_lists: float = Field(
+        120,
+        ge=0,
+        le=3_600,
+        description="Seconds for which agents and templates are answered without asking again; 0 is off.",
+    )
+
+    @property
+    def keep_lists(self) -> Keep:
+        return Keep(self.cache_lists, self.stale, is_theirs=True)
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -247,15 +258,16 @@ class Mercately(Rest):
         return self._settings.rate
 
     async def ping(self) -> None:
-        await self.agents()
+        await self._get("agents", f"{API}/agents", _Agents)
 
     async def agents(self) -> dict[int, Agent]:
-        found = await self._get("agents", f"{API}/agents", _Agents)
+        found = await self._get("agents", f"{API}/agents", _Agents, self._settings.keep_lists)
         return {agent.id: agent for agent in found.agents}
 
     async def templates(self) -> dict[str, Template]:
         """Those with an id: one without can be neither named nor sent."""
-        found = await self._get("templates", f"{API}/whatsapp_templates", _Templates)
+        keep = self._settings.keep_lists
+        found = await self._get("templates", f"{API}/whatsapp_templates", _Templates, keep)
         return {template.id: template for template in found.templates if template.id}
 
     async def customers(self, page: int) -> Page[Customer]:
@@ -284,7 +296,8 @@ class Mercately(Rest):
         if not WEB_ID.fullmatch(id):
             return None
         try:
-            found = await self._get("customer", f"{API}/customers/{id}", _Found)
+            keep = self._settings.keep_people
+            found = await self._get("customer", f"{API}/customers/{id}", _Found, keep)
         except Rejected as refusal:
             if _is_nobody(refusal):
                 return None
@@ -323,7 +336,13 @@ class Mercately(Rest):
             return Page((), 0)
         path, only = f"{API}/{channel}_conversations", {"unassigned": "true"} if unassigned else {}
         found = await self._get(
-            "conversations", path, _LISTS[channel], page=str(page), results_per_page=str(count), **only
+            "conversations",
+            path,
+            _LISTS[channel],
+            self._settings.keep_passing,
+            page=str(page),
+            results_per_page=str(count),
+            **only,
         )
         return Page(found.conversations or (), found.results)
 

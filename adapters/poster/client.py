@@ -9,9 +9,10 @@ import msgspec
 from msgspec.structs import astuple, force_setattr, replace
 from pydantic import Field, SecretStr
 
+from adapters.cache import NOT_AT_ALL, Keep
 from adapters.errors import Fault, Rejected, SourceError, Unacceptable
 from adapters.poster.sandbox import PosterSandbox
-from adapters.rest import UNREADABLE, Rest, Source
+from adapters.rest import UNREADABLE, Kept, Rest
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ TEXTS = {"phone", "email", "city", "address", "comment"}
 """Written as they are."""
 
 
-class PosterSettings(Source):
+class PosterSettings(Kept):
     credentials: ClassVar = ("token",)
 
     url: str = Field("https://demo.joinposter.com", description="The part before /api/clients.getGroups.")
@@ -186,19 +187,21 @@ class Poster(Rest):
         return {"token": settings.token.get_secret_value()}
 
     async def ping(self) -> None:
-        await self.groups()
+        await self._ask("groups", "getGroups", _Groups)
 
     async def groups(self) -> dict[int, Group]:
-        found = await self._ask("groups", "getGroups", _Groups)
+        found = await self._ask("groups", "getGroups", _Groups, self._settings.keep_passing)
         groups = map(self._in_units, found.response or ())
         return {group.id: group for group in groups if not group.deleted}
 
     async def group(self, id: int) -> Group | None:
-        found = (await self._ask("group", "getGroup", _Group, group_id=str(id))).response
+        keep = self._settings.keep_passing
+        found = (await self._ask("group", "getGroup", _Group, keep, group_id=str(id))).response
         return None if found is None or found.deleted else self._in_units(found)
 
     async def client(self, id: int) -> Client | None:
-        found = await self._ask("client", "getClient", _Client, client_id=str(id))
+        keep = self._settings.keep_people
+        found = await self._ask("client", "getClient", _Client, keep, client_id=str(id))
         return next(iter(_living(found)), None)
 
     async def clients(self, *, offset: int, count: int, group_id: int | None = None) -> list[Client]:
@@ -221,7 +224,8 @@ class Poster(Rest):
 
     async def clients_by_phone(self, phone: str) -> list[Client]:
         """Those with this phone, in E.164."""
-        return _living(await self._ask("clients by phone", "getClients", _Clients, phone=phone))
+        keep = self._settings.keep_people
+        return _living(await self._ask("clients by phone", "getClients", _Clients, keep, phone=phone))
 
     def keeps(self, bonus: Decimal) -> bool:
         """Whether a birthday bonus is read as it was written: whole kopecks, and of few digits."""
@@ -291,8 +295,10 @@ class Poster(Rest):
             "clients", "getClients", _Clients, num=str(count), offset=str(offset), **oldest_first, **group
         )
 
-    async def _ask(self, question: str, method: str, answer: type[T], **parameters: str) -> T:
-        return await self._get(question, API + method, answer, format="json", **parameters)
+    async def _ask(
+        self, question: str, method: str, answer: type[T], keep: Keep = NOT_AT_ALL, /, **parameters: str
+    ) -> T:
+        return await self._get(question, API + method, answer, keep, format="json", **parameters)
 
     def _in_units(self, group: Group) -> Group:
         return replace(group, birthday_bonus=group.birthday_bonus / self._settings.birthday_bonus_factor)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from adapters.deadline import deadline
 from adapters.errors import Busy, Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
 from adapters.mercately.client import Agent, Mercately, MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
@@ -89,6 +90,9 @@ def client_of(
         timeout=TIMEOUT,
         connect_timeout=CONNECT_TIMEOUT,
         connections=connections,
+        cache=0,
+        cache_lists=0,
+        stale=0,
         slug=SLUG,
         api_key=SecretStr(KEY),
     )
@@ -261,6 +265,8 @@ async def test_a_redirect_is_not_followed(mercately: Mercately, mercately_sandbo
         mercately_sandbox.trouble("redirect", url=elsewhere.url)
         with pytest.raises(Malformed):
             await mercately.agents()
+        with pytest.raises(Malformed):
+            await mercately.create_customer({"first_name": "Awa"})
 
     assert elsewhere.accepted == 0
 
@@ -318,16 +324,6 @@ async def test_a_connection_that_nobody_accepts_is_given_up_before_the_whole_tim
     assert time.perf_counter() - started < TIMEOUT
 
 
-async def test_a_read_is_asked_at_most_twice_when_the_connection_drops(
-    mercately: Mercately, mercately_sandbox: MercatelySandbox
-) -> None:
-    mercately_sandbox.trouble("drop")
-    with pytest.raises(Unavailable):
-        await mercately.agents()
-
-    assert mercately_sandbox.count("/agents") <= 2
-
-
 async def test_more_questions_than_connections_wait_their_turn(mercately_sandbox: MercatelySandbox) -> None:
     mercately_sandbox.trouble("delay", seconds=30, path="/agents")
     async with client_of(mercately_sandbox.url, connections=1) as mercately:
@@ -336,3 +332,19 @@ async def test_more_questions_than_connections_wait_their_turn(mercately_sandbox
 
     assert [type(answer) for answer in answers] == [TimedOut, TimedOut]
     assert mercately_sandbox.count("/whatsapp_templates") == 0
+
+
+async def test_a_change_that_only_waited_for_a_connection_was_certainly_not_made(
+    mercately_sandbox: MercatelySandbox,
+) -> None:
+    mercately_sandbox.trouble("hang")
+    async with client_of(mercately_sandbox.url, connections=1) as mercately:
+        held = asyncio.create_task(mercately.agents())
+        while not mercately_sandbox.asked:
+            await asyncio.sleep(0.005)
+        with deadline(0.1), pytest.raises(TimedOut) as caught, within(0.1):
+            await mercately.create_customer({"first_name": "Awa"})
+        held.cancel()
+
+    assert not caught.value.in_doubt
+    assert [asked.method for asked in mercately_sandbox.asked] == ["GET"]

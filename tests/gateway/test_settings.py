@@ -14,6 +14,13 @@ from tests.processes import run
 
 README = Path(__file__).parent.parent.parent / "README.md"
 
+AMONG_OTHERS = [
+    {"WORKERS": "2"},
+    {"REDIS_URL": "redis://cache:6379/0"},
+    {"BROKER_URL": "redis://broker:6379/0"},
+    {"DATABASE_URL": "mysql+aiomysql://me@db/x"},
+]
+
 WRONG = {
     "PORT": (
         "http",
@@ -180,3 +187,17 @@ def test_the_table_in_readme_is_that_of_the_code() -> None:
 
     assert table
     assert table[0] == markdown(variables(load()))
+
+
+@pytest.mark.parametrize("others", AMONG_OTHERS, ids=lambda others: next(iter(others)))
+def test_only_a_process_alone_keeps_what_others_may_change(
+    others: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = load().sources
+    for name, value in others.items():
+        monkeypatch.setenv(f"SWITCHBOARD_{name}", value)
+    among_others = load().sources
+    monkeypatch.setenv("SWITCHBOARD_POSTER__CACHE", "1")
+
+    kept = [sources["poster"].model_dump()["cache"] for sources in (alone, among_others, load().sources)]
+    assert kept == [2, 0, 1]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
+from unittest.mock import ANY
 
 import pytest
 import strawberry
@@ -16,7 +17,8 @@ from tests.gateways import Gateway, gateway_on
 Info = strawberry.Info[Context, None]
 
 TEN = datetime(2026, 11, 21, 10, tzinfo=UTC)
-STALE_SINCE_TEN = {"sources": {"MERCATELY": {"stale": True, "since": "2026-11-21T10:00:00+00:00"}}}
+STALE = {"stale": True, "age": ANY, "reason": "SOURCE_TIMEOUT"}
+STALE_SINCE_TEN = {"sources": {"MERCATELY": {**STALE, "since": "2026-11-21T10:00:00+00:00"}}}
 
 
 @strawberry.type
@@ -24,7 +26,7 @@ class Stale:
     @strawberry.field
     async def noted(self, info: Info, source: str = "mercately", hours: int = 0) -> int:
         await asyncio.sleep(0)
-        info.context.stale.note(source, TEN + timedelta(hours=hours))
+        info.context.stale.note(source, TEN + timedelta(hours=hours), "SOURCE_TIMEOUT")
         return hours
 
 
@@ -32,7 +34,7 @@ class Stale:
 class Query(Stale):
     @strawberry.field
     async def broken(self, info: Info) -> int | None:
-        info.context.stale.note("mercately", TEN)
+        info.context.stale.note("mercately", TEN, "SOURCE_TIMEOUT")
         raise RuntimeError
 
 
@@ -48,7 +50,7 @@ class Watching:
         """The stream itself notes it."""
         for number in range(times):
             if number % 2:
-                info.context.stale.note("mercately", TEN)
+                info.context.stale.note("mercately", TEN, "SOURCE_TIMEOUT")
             yield number
 
 
@@ -76,7 +78,7 @@ async def test_the_earliest_time_of_each_source_counts(gateway: Gateway) -> None
 
     assert answer["extensions"]["sources"] == {
         **STALE_SINCE_TEN["sources"],
-        "POSTER": {"stale": True, "since": "2026-11-21T13:00:00+00:00"},
+        "POSTER": {**STALE, "since": "2026-11-21T13:00:00+00:00"},
     }
 
 

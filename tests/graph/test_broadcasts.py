@@ -434,11 +434,13 @@ async def test_everything_wrong_is_said_at_once_and_nobody_is_asked(town: Gatewa
 
 async def test_an_unknown_template_is_refused_and_without_mercately_none_is_planned(town: Gateway) -> None:
     content = {"template": {"id": TEMPLATE, "parameters": ["a"]}}
-    error = await town.error(START, input=input_of(content=content, channels=None))
     town.mercately.trouble("reset")
     down = [
         await town.error(query, input=input_of(content=content, channels=None)) for query in (START, PREVIEW)
     ]
+    town.mercately.heal()
+    error = await town.error(START, input=input_of(content=content, channels=None))
+    town.mercately.trouble("reset")
     town.poster.trouble("reset")
     by_name = await town.error(START, input=input_of(audience={"group": "Students"}))
 
