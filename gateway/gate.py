@@ -68,7 +68,7 @@ class Gate:
         if origin is None:
             # Such a page may lead here, but not fetch from here: as an image, a script, a style.
             is_fetched = request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate"
-            if is_fetched and request.headers.get("Sec-Fetch-Site") == "cross-site":
+            if is_fetched and request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
                 raise refusal(403, "FORBIDDEN", "Pages of other sites may not ask this gateway.")
         elif origin not in self._origins and not _is_same(origin, request.host):
             raise refusal(

@@ -29,7 +29,7 @@ from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, POST
 from gateway.refresher import connected
 from gateway.server import application_runner, migrate, prepare_database
-from gateway.settings import Limits, Settings, load
+from gateway.settings import Limits, Settings, UseAuth, load
 from resolvers.mirror import Progress, mirror
 from resolvers.sending.post import Post
 from tests.services import Mariadb
@@ -265,8 +265,11 @@ def settings_of_a_town(request: pytest.FixtureRequest, settings: Settings) -> Se
 
 @pytest.fixture
 async def town(settings_of_a_town: Settings) -> AsyncIterator[Gateway]:
-    """A gateway on a database of each kind that knows the demo people, for tests that change something."""
-    async with gateway_on(settings_of_a_town) as opened:
+    """A gateway on a database of each kind that knows the demo people, for tests that change something.
+
+    Open, for without the database nobody knows whether there are API keys.
+    """
+    async with gateway_on(settings_of_a_town.model_copy(update={"auth": UseAuth.OPEN})) as opened:
         yield opened
 
 

@@ -134,7 +134,7 @@ async def test_a_server_starts_while_its_database_is_down(
     tmp_path: Path, mariadb_server: Mariadb, mariadb_url: str
 ) -> None:
     mariadb_server.stop()
-    async with serve(tmp_path, DATABASE_URL=mariadb_url, SANDBOX="on") as served:
+    async with serve(tmp_path, DATABASE_URL=mariadb_url, SANDBOX="on", AUTH="open") as served:
         answer = await ask(served.url, "{ agents { id } }")
         ready = await health(served.url)
         ended = await served.end()

@@ -7,7 +7,7 @@ import pytest
 from graphql import get_introspection_query
 
 from gateway.graph import build_graph
-from gateway.settings import Limits, Settings, load
+from gateway.settings import Limits, Settings, UseAuth, load
 from tests.gateways import Gateway, gateway_on
 
 ROOT = Path(__file__).parents[2]
@@ -142,7 +142,7 @@ async def test_introspection_and_suggestions_are_for_development(settings: Setti
         told = [str(await gateway.ask(query, **variables)) for query, variables in wrong]
         assert sum("Did you mean" in each for each in told) == 5
 
-    async with gateway_on(settings.model_copy(update={"host": "0.0.0.0"})) as gateway:  # noqa: S104
+    async with gateway_on(settings.model_copy(update={"host": "0.0.0.0", "auth": UseAuth.OPEN})) as gateway:  # noqa: S104
         for query in (
             as_graphiql_asks,
             '{ __type(name: "Query") { name } }',

@@ -33,9 +33,10 @@ def value(page: str, name: str, **labels: str) -> float:
 
 
 async def test_what_was_asked_and_what_that_asked_is_counted(gateway: Gateway) -> None:
-    await gateway.data("query Staff { agents { id } }")
     gateway.mercately.trouble("status", status=500)
     await gateway.error("query Staff { agents { id } }")
+    gateway.mercately.heal()
+    await gateway.data("query Staff { agents { id } }")
     await gateway.ask("{ nothing }")
     page = await metrics_of(gateway)
 

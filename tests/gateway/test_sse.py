@@ -96,7 +96,7 @@ def graph_of(town: Town) -> Graph:
 
 @pytest.fixture
 async def gateway(settings: Settings, town: Town) -> AsyncIterator[Gateway]:
-    async with gateway_on(settings, graph=graph_of(town)) as opened:
+    async with gateway_on(settings, graph=graph_of(town), cache_lists=0) as opened:
         yield opened
 
 

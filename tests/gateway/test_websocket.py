@@ -48,7 +48,7 @@ class Watching:
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     graph = Graph(query=Query, subscription=Watching)
-    async with gateway_on(settings, graph=graph) as opened:
+    async with gateway_on(settings, graph=graph, cache_lists=0) as opened:
         yield opened
 
 

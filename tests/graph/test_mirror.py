@@ -82,7 +82,7 @@ async def world(
     async with (
         mercately or few(PEOPLE) as crm,
         poster or PosterSandbox() as pos,
-        open_adapters(lines_to(crm, pos), database_url) as adapters,
+        open_adapters(lines_to(crm, pos, probe_interval=0.001), database_url) as adapters,
     ):
         yield World(adapters, crm, pos)
 

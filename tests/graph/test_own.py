@@ -26,7 +26,7 @@ from graphql import (
 )
 
 from gateway.graph import build_graph
-from gateway.settings import Settings
+from gateway.settings import Limits, Settings
 from resolvers.ids import to_id
 from schema.scopes import Scope
 from tests.gateways import Gateway, gateway_on
@@ -38,6 +38,19 @@ EVERYTHING = [scope.value for scope in Scope]
 EVERYBODY = "{ customers(first: 100) { edges { node { id messengerId phone email lastName } } } }"
 
 
+WIDE = Limits(
+    text=1_048_576,
+    tokens=100_000,
+    depth=100,
+    aliases=10_000,
+    directives=10_000,
+    root_fields=10_000,
+    fragments=10_000,
+    cost=10_000_000,
+)
+"""An operation that asks for everything is not refused for that."""
+
+
 @pytest.fixture(scope="module")
 def issuer() -> Issuer:
     return Issuer()
@@ -45,11 +58,11 @@ def issuer() -> Issuer:
 
 @pytest.fixture
 async def gateway(settings: Settings, peopled_database: Path, issuer: Issuer) -> AsyncIterator[Gateway]:
-    settings.data_dir.mkdir()
     copy(peopled_database, settings.data_dir)
     keys = settings.data_dir / "keys.json"
     keys.write_text(issuer.public())
-    async with gateway_on(settings.model_copy(update=settings_for(str(keys)))) as opened:
+    said = settings_for(str(keys)) | {"limits": WIDE}
+    async with gateway_on(settings.model_copy(update=said)) as opened:
         yield opened
 
 
