@@ -19,9 +19,10 @@ help: ## What can be made
 run: .venv/installed ## Install what is missing, then run the gateway on 127.0.0.1:8000 (Ctrl-C stops it)
 	@exec $(BIN)/switchboard serve
 
+# Even where Python is told to keep no bytecode: each process would compile all of our code anew.
 test: .venv/installed-dev ## The whole suite, with the servers and the browser that it needs
 	$(BIN)/python -m tests.services
-	$(if $(MEMORY),TMPDIR=$(MEMORY) )$(BIN)/pytest -n auto
+	PYTHONDONTWRITEBYTECODE= $(if $(MEMORY),TMPDIR=$(MEMORY) )$(BIN)/pytest -n auto
 
 check: .venv/installed-dev ## Lint, types, direction of imports, printed schema, no registry host in any file
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ from bench.directory import Kind, Roomy
 from bench.plan import fill
 from bench.report import machine
 from resolvers.sending.body import Channel, Content
+from resolvers.sending.carrier import MOST
 from resolvers.sending.letter import Letter, write_letter
 from tests.services import Mariadb, Redis
 
@@ -217,6 +218,26 @@ async def fair(run: Run) -> Outcome:
     return spread <= 0.2 and doubles == 0, f"shares within {spread:.0%}, {doubles} duplicates"
 
 
+async def paused(run: Run, workers: int, slots: int) -> Outcome:
+    """At full speed: what still goes out after the pause was answered, and for how long."""
+    os.environ["SWITCHBOARD_SLOTS"] = str(slots)
+    for _ in range(workers):
+        run.start("worker")
+    async with open_storage(run.url, patience=10) as storage:
+        id = await announce(storage)
+        await until(run, 0.2, run.people * 0.95)
+        await storage.broadcasts.pause(id)
+        answered, before = time.monotonic(), (await run.seen())["taken"]
+        await asyncio.sleep(3)
+        still = await run.seen()
+        await storage.broadcasts.resume(id)
+        counts = (await over(storage, id))[id]
+    late, seconds = still["taken"] - before, max(still["last"] - answered, 0)
+    fine, text = verdict(counts, await run.seen())
+    fine = fine and late <= workers * slots * MOST
+    return fine, f"{late:,} went out after it was answered, the last {seconds:.2f} s later; resumed: {text}"
+
+
 async def throughput(run: Run, workers: int, slots: int) -> Outcome:
     os.environ["SWITCHBOARD_SLOTS"] = str(slots)
     async with open_storage(run.url, patience=10) as storage:
@@ -266,6 +287,11 @@ RUNS: dict[str, tuple[str, dict[str, Any], Callable[[Run], Awaitable[Outcome]]]]
     ),
     "fair": ("2 servers, 4 workers, 5 broadcasts at a time", {"people": 21_053, "lost": 0}, fair),
     "limited": ("limit of 2,000/s, 3 workers", {"lost": 0}, limited),
+    "paused": (
+        "200,000 recipients, no limit, 3 workers of 4 slots, paused and resumed",
+        {"people": 210_526, "lost": 0},
+        lambda run: paused(run, workers=3, slots=4),
+    ),
     "throughput": (
         "300,000 recipients, no limit, 2 workers",
         {"people": 315_789, "lost": 0},

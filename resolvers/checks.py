@@ -56,7 +56,9 @@ class Checks:
         text = (value or "") if as_sent else normalize("NFC", value or "").strip()
         if lines:
             text = _LINES.sub("\n", text)
-        if any(category(each) in ("Cc", "Cs") and not (lines and each in "\n\t") for each in text):
+        if not text.isprintable() and any(
+            category(each) in ("Cc", "Cs") and not (lines and each in "\n\t") for each in text
+        ):
             self.wrong(name, "Control characters are not accepted here.")
         elif len(text) > longest:
             self.wrong(name, f"At most {longest} characters; {len(text)} given.")

@@ -62,10 +62,10 @@ async def send(context: Context, input: SendMessageInput, checks: Checks) -> Mes
         )
         at_once = context.post.sends_at_once and not draft.send_at
         claimed_until = context.post.pump.claimed_until() if at_once else None
-        kept, is_new = await ledger.add(_new_message(draft, recipient, text, claimed_until))
+        kept, is_new, wanted_nothing = await ledger.add(_new_message(draft, recipient, text, claimed_until))
     if not is_new or not at_once or kept.state.is_final:
         return to_message(kept)
-    sending = context.post.pump.send(kept)
+    sending = context.post.pump.send(kept, wanted_nothing)
     await asyncio.wait([sending], timeout=max(started + PATIENCE - monotonic(), 0))
     sent = sending.result() if sending.done() else None
     return to_message(sent) if sent else await as_it_is_now(context, kept.id)

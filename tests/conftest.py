@@ -1,7 +1,6 @@
 """What every test may ask for."""
 
 from collections.abc import AsyncIterator, Iterator, MutableMapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,10 @@ from adapters import rest
 from adapters.mercately.client import Mercately, MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.rest import Mode
-from adapters.storage.client import Storage, open_storage
+from adapters.storage.client import Storage
 from adapters.storage.everyprint import Everyprint
 
-pytest_plugins = ["tests.services", "tests.gateways"]
+pytest_plugins = ["tests.services", "tests.databases", "tests.gateways"]
 
 
 @pytest.fixture
@@ -32,33 +31,9 @@ async def mercately(mercately_sandbox: MercatelySandbox) -> AsyncIterator[Mercat
         yield client
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh, empty database of each kind that we support."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'switchboard.db'}"
-    url: str = request.getfixturevalue("mariadb_url")
-    return url
-
-
-@pytest.fixture
-async def storage(database_url: str) -> AsyncIterator[Storage]:
-    """Our own tables on it, at this version's schema."""
-    async with open_storage(database_url, patience=10) as opened:
-        await opened.migrate()
-        yield opened
-
-
 @pytest.fixture
 def everyprint(storage: Storage) -> Everyprint:
     return storage.everyprint
-
-
-@pytest.fixture
-async def on_mariadb(mariadb_url: str) -> AsyncIterator[Storage]:
-    async with open_storage(mariadb_url) as opened:
-        await opened.migrate()
-        yield opened
 
 
 @pytest.fixture

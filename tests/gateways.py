@@ -5,8 +5,8 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from secrets import token_hex
 from shutil import copy
 from typing import Any
 
@@ -25,7 +25,7 @@ from adapters.rest import Mode
 from adapters.sandbox import Sandbox
 from adapters.storage import demo
 from adapters.storage.client import Storage
-from gateway.graph import Graph
+from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, POST
 from gateway.refresher import connected
 from gateway.server import application_runner, migrate, prepare_database
@@ -90,7 +90,7 @@ async def serving(
 ) -> AsyncIterator[tuple[str, web.Application]]:
     """The application as the server runs it, on a free port if it is given none, and its address."""
     await prepare_database(settings)
-    runner = application_runner(settings, lines, graph)
+    runner = application_runner(settings, lines, graph or _graph())
     await runner.setup()
     site = web.SockSite(runner, listener or free_port())
     await site.start()
@@ -99,6 +99,12 @@ async def serving(
         yield site.name, runner.app
     finally:
         await runner.cleanup()
+
+
+@cache
+def _graph() -> Graph:
+    """One for all of them: it keeps nothing but what it has read before."""
+    return build_graph()
 
 
 def free_port() -> socket.socket:
@@ -152,8 +158,12 @@ def lines_to(*sandboxes: Sandbox, **patience: float) -> Lines:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return load(data_dir=tmp_path / "data", timeout=4, drain=2, directory_interval=0, sending="own", **CALM)
+def settings(tmp_path: Path, tables_in_sqlite: Path) -> Settings:
+    """On SQLite, where our tables are there and nothing is in them."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    copy(tables_in_sqlite, data_dir)
+    return load(data_dir=data_dir, timeout=4, drain=2, directory_interval=0, sending="own", **CALM)
 
 
 @pytest.fixture
@@ -189,7 +199,6 @@ def peopled_mariadb(mariadb_server: Mariadb) -> str:
 @pytest.fixture
 async def peopled(settings: Settings, peopled_database: Path) -> AsyncIterator[Gateway]:
     """A gateway whose directory knows everybody, and whose sandboxes were asked nothing yet."""
-    settings.data_dir.mkdir()
     copy(peopled_database, settings.data_dir)
     async with gateway_on(settings) as opened:
         yield opened
@@ -198,7 +207,6 @@ async def peopled(settings: Settings, peopled_database: Path) -> AsyncIterator[G
 @pytest.fixture(params=["sqlite", "mariadb"])
 def settings_with_people(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     if request.param == "sqlite":
-        settings.data_dir.mkdir()
         copy(request.getfixturevalue("peopled_database"), settings.data_dir)
         return settings
     url = SecretStr(request.getfixturevalue("peopled_mariadb"))
@@ -240,18 +248,13 @@ def town_in_mariadb(mariadb_server: Mariadb) -> str:
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])
-def settings_of_a_town(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
+def settings_of_a_town(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     if request.param == "sqlite":
-        settings.data_dir.mkdir()
         copy(request.getfixturevalue("town_in_sqlite"), settings.data_dir)
-        yield settings
-        return
+        return settings
     template, server = request.getfixturevalue("town_in_mariadb"), request.getfixturevalue("mariadb_server")
     server.start()
-    name = f"{TOWN}_{token_hex(4)}"
-    yield settings.model_copy(update={"database_url": SecretStr(server.copy(template, name))})
-    server.start()  # the test may have stopped it
-    server.drop(name)
+    return settings.model_copy(update={"database_url": SecretStr(server.copy(template, f"{TOWN}_of_a_test"))})
 
 
 @pytest.fixture

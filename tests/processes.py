@@ -14,6 +14,9 @@ from typing import Any
 
 from aiohttp import ClientSession
 
+from tests import warm
+from tests.warm import Command
+
 SWITCHBOARD = (sys.executable, "-m", "gateway.cli")
 
 
@@ -28,7 +31,7 @@ class Ended:
 class Served:
     """A running `switchboard serve`, or `sandbox`."""
 
-    process: Process
+    process: Process | Command
     banner: str = ""
     ended: Ended | None = None
     _rest: list[str] = field(default_factory=list)
@@ -60,12 +63,19 @@ def environment(**settings: object) -> dict[str, str]:
     )
 
 
-async def run(folder: Path, *arguments: str, **settings: object) -> Ended:
-    """One command, to its end."""
-    process = await asyncio.create_subprocess_exec(
-        *SWITCHBOARD, *arguments, cwd=folder, env=environment(**settings), stdout=PIPE, stderr=PIPE
+async def start(folder: Path, *arguments: str, cold: object = False, **settings: object) -> Process | Command:
+    """Cold as people start it, or of one that has all its code imported already, which is much quicker."""
+    env = environment(**settings)
+    if not cold:
+        return await warm.start(folder, *arguments, environment=env)
+    return await asyncio.create_subprocess_exec(
+        *SWITCHBOARD, *arguments, cwd=folder, env=env, stdout=PIPE, stderr=PIPE
     )
-    return await Served(process).result()
+
+
+async def run(folder: Path, *arguments: str, cold: object = False, **settings: object) -> Ended:
+    """One command, to its end."""
+    return await Served(await start(folder, *arguments, cold=cold, **settings)).result()
 
 
 QUIET = {"DIRECTORY_INTERVAL": 0, "SENDING": "off"}
@@ -73,16 +83,14 @@ QUIET = {"DIRECTORY_INTERVAL": 0, "SENDING": "off"}
 
 @asynccontextmanager
 async def serve(
-    folder: Path, *arguments: str, until: str = "Ctrl-C stops.", **settings: object
+    folder: Path, *arguments: str, until: str = "Ctrl-C stops.", cold: object = False, **settings: object
 ) -> AsyncIterator[Served]:
     """`switchboard serve` on a free port, from its banner on; killed in the end if it still runs.
 
     Unless told to, it refreshes and sends nothing by itself: what a sandbox is asked, the test asked.
     """
-    command, env = arguments or ("serve", "--port", "0"), environment(**QUIET | settings)
-    process = await asyncio.create_subprocess_exec(
-        *SWITCHBOARD, *command, cwd=folder, env=env, stdout=PIPE, stderr=PIPE
-    )
+    command = arguments or ("serve", "--port", "0")
+    process = await start(folder, *command, cold=cold, **QUIET | settings)
     served = Served(process)
     try:
         assert process.stdout

@@ -76,7 +76,7 @@ async def test_a_source_and_a_mutation_added_as_it_says_there_work(
     follow((copy / "CONTRIBUTING.md").read_text(encoding="utf-8"), copy)
     monkeypatch.setenv("PYTHONPATH", str(copy))
 
-    async with serve(copy) as served:
+    async with serve(copy, cold=True) as served:
         answer = await ask(served.url, "{ tickets { id subject agent { email } } }")
         noted = await ask(served.url, NOTE)
         refused = await ask(served.url, NOTE.replace("Bring water", " "))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from redis.asyncio import Redis as AsyncRedis
 from sqlalchemy import Row, create_engine, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.services import (
@@ -54,13 +54,14 @@ def listeners(port: int) -> set[tuple[str, int | None]]:
 async def query(url: str, *statements: str) -> list[Row[tuple[object, ...]]]:
     """Run the statements; what did the last one answer?"""
     engine = create_async_engine(url)
-    async with engine.begin() as connection:
-        for statement in statements[:-1]:
-            await connection.exec_driver_sql(statement)
-        result = await connection.exec_driver_sql(statements[-1])
-        rows = list(result) if result.returns_rows else []
-    await engine.dispose()
-    return rows
+    try:
+        async with engine.begin() as connection:
+            for statement in statements[:-1]:
+                await connection.exec_driver_sql(statement)
+            result = await connection.exec_driver_sql(statements[-1])
+            return list(result) if result.returns_rows else []
+    finally:
+        await engine.dispose()
 
 
 # --- Private, and gone afterwards -----------------------------------------------------------------
@@ -280,6 +281,25 @@ async def test_each_test_gets_an_empty_redis(turn: str, redis_url: str) -> None:
     async with AsyncRedis.from_url(redis_url) as client:
         assert await client.keys() == []
         await client.set("turn", turn)
+
+
+async def test_a_copy_is_what_its_template_is_whatever_became_of_it(mariadb_server: Mariadb) -> None:
+    template = mariadb_server.database("template")
+    create = "CREATE TABLE {} (id INT PRIMARY KEY AUTO_INCREMENT, mother INT REFERENCES one (id))"
+    insert_one = "INSERT INTO one VALUES (7, 7)"
+    await query(template, create.format("one"), create.format("other"), insert_one)
+    insert = "INSERT INTO other (mother) VALUES (7) RETURNING id"
+
+    for became in ("INSERT INTO one VALUES (8, 7)", "DELETE FROM other", "DROP TABLE other"):
+        url = mariadb_server.copy("template", "copied")
+        assert await query(url, "SELECT * FROM one") == [(7, 7)]
+        assert await query(url, insert) == [(1,)]
+        with pytest.raises(IntegrityError):
+            await query(url, "INSERT INTO other (mother) VALUES (9)")
+        await query(url, became)
+
+    for name in ("template", "copied"):
+        mariadb_server.drop(name)
 
 
 async def test_a_dropped_database_is_gone() -> None:

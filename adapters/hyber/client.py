@@ -1,19 +1,22 @@
 """Hyber's client: one method per question we ask."""
 
+import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from aiohttp import encode_basic_auth
+from aiohttp import ClientSession, encode_basic_auth
 from pydantic import Field, SecretStr, field_validator
 
-from adapters.errors import Fault, Rejected, SourceError, Unacceptable
-from adapters.hyber.message import Message
+from adapters.errors import Fault, Rejected, SourceError, Unacceptable, Unavailable
+from adapters.hyber.message import Form, Message
 from adapters.hyber.report import Report, Wire
 from adapters.hyber.sandbox import HyberSandbox
-from adapters.rest import UNREADABLE, Rest, Source
+from adapters.rest import UNREADABLE, Mode, Rest, Source
+from adapters.together import Together
 
 T = TypeVar("T")
 
@@ -99,6 +102,11 @@ class Hyber(Rest):
 
     _settings: HyberSettings
 
+    def __init__(self, settings: Source, mode: Mode, session: ClientSession) -> None:
+        super().__init__(settings, mode, session)
+        # One that answers slowly keeps nobody waiting who comes later.
+        self._sending = Together(self._send_all, in_turn=False)
+
     @classmethod
     def headers(cls, settings: HyberSettings) -> Mapping[str, str]:
         return {"Authorization": encode_basic_auth(settings.login, settings.password.get_secret_value())}
@@ -117,30 +125,51 @@ class Hyber(Rest):
         await self.report(NOBODY)
 
     async def send(self, message: Message) -> str:
-        """Answers the id that they give it."""
+        """Answers the id that they give it.
+
+        Those of one form that come together go together: a crowd of single messages does not wait for one
+        of our connections each.
+        """
+        return await self._sending(message)
+
+    async def _send_all(self, messages: Sequence[Message]) -> list[str | Exception]:
+        answers: dict[int, str | Exception] = {}
+
+        async def send(form: Form | None, places: Sequence[int]) -> None:
+            some = [messages[place] for place in places]
+            answers.update(zip(places, await self._send_some(form, some), strict=True))
+
+        forms = defaultdict[Form | None, list[int]](list)
+        for place, message in enumerate(messages):
+            forms[message.form if message.extra_id else None].append(place)
+        await asyncio.gather(*(send(form, places) for form, places in forms.items()))
+        return [answers[place] for place in range(len(messages))]
+
+    async def _send_some(self, form: Form | None, messages: Sequence[Message]) -> Sequence[str | SourceError]:
+        if form and len(messages) > 1:
+            try:
+                return await self.send_batch(form, messages)
+            except Rejected:  # all of them, though the fault may be that of one
+                pass
+            except SourceError as error:
+                return [error] * len(messages)
+        return await asyncio.gather(*(_answer(self._send_alone(message)) for message in messages))
+
+    async def _send_alone(self, message: Message) -> str:
         path = f"/{self._client}"
         return str((await self._post("send", path, _Accepted, message.body)).message_id)
 
-    async def send_batch(self, messages: Sequence[Message]) -> dict[str, str | Rejected]:
-        """By extra_id: the id that they give a message, or why they refuse it.
+    async def send_batch(self, form: Form, messages: Sequence[Message]) -> list[str | SourceError]:
+        """Of each message, in order, the id that they give it, or why not.
 
-        The messages have one form and an extra_id each. Whom the answer does not mention may have got theirs:
-        look it up. Inferred: what a refused one looks like, and that it does not stop the others.
+        The messages have that form, and an extra_id each. Whom the answer does not mention may have got
+        theirs: that is in doubt. Inferred: what a refused one looks like, and that it stops no other.
         """
-        forms = [message.form for message in messages]
-        if not messages or forms[0] is None or any(form != forms[0] for form in forms):
-            raise ValueError("The messages of a batch have one form, which says the same on each channel.")
-        return await self.send_parts(forms[0], [message.part for message in messages])
-
-    async def send_parts(
-        self, form: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]
-    ) -> dict[str, str | Rejected]:
-        """The same of what the messages have in common, and of what is their own."""
-        body = {"messages": parts, **form}
+        body = {"messages": [message.part for message in messages], **form.body}
         path = f"{self._settings.batch_url}/{self._client}/batch/sync"
         found = await self._post("send batch", path, _Batch, body)
         outcomes = {str(sent.extra_id): self._outcome(sent) for sent in found.messages if sent.extra_id}
-        return {extra_id: outcome for extra_id, outcome in outcomes.items() if outcome is not None}
+        return [outcomes.get(message.extra_id or "") or self._in_doubt() for message in messages]
 
     async def report(self, message_id: str) -> Report | None:
         return await self._look_up("report", quote(message_id, safe=""))
@@ -167,6 +196,11 @@ class Hyber(Rest):
         if sent.error_code is not None or sent.accepted is False:
             return self._no(str(sent.error_code or NOT_ACCEPTED), sent.error_text or "")
         return str(sent.message_id) if sent.message_id else None
+
+    def _in_doubt(self) -> SourceError:
+        error = Unavailable(self.name, f"{self.title} did not say whether it has taken the message.")
+        error.doubt()
+        return error
 
     def _reader(self, answer: type[T]) -> Callable[[bytes], T]:
         """Some of their numbers were text once."""
@@ -198,6 +232,13 @@ class Hyber(Rest):
             vendor_code=code,
             vendor_message=text,
         )
+
+
+async def _answer(question: Awaitable[str]) -> str | SourceError:
+    try:
+        return await question
+    except SourceError as error:
+        return error
 
 
 _read_said = msgspec.json.Decoder(_Said).decode

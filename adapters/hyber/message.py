@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -197,17 +197,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def body(self) -> dict[str, Any]:
         """The message as they read it, sent alone."""
-        return {**self._recipient(), **self._form(self.options)}
+        return {**self._recipient(), **self._form(self.options).body}
 
     @property
-    def form(self) -> dict[str, Any] | None:
+    def form(self) -> "Form | None":
         """What the messages of a batch have in common: all but the recipient and the one text.
 
         None where the channels say different things, for a batch says the same on all of them.
         """
         if len({option.text for option in self.options}) != 1:
             return None
-        return self._form(replace(option, text=None) for option in self.options)
+        return self._form(tuple(replace(option, text=None) for option in self.options))
 
     @property
     def part(self) -> dict[str, Any]:
@@ -219,13 +219,27 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         extra_id = {} if self.extra_id is None else {"extra_id": self.extra_id}
         return {"phone_number": int(self.phone.removeprefix("+")), **extra_id}
 
-    def _form(self, options: Iterable[Option]) -> dict[str, Any]:
-        channel_options = {option.channel: msgspec.to_builtins(option) for option in options}
+    def _form(self, options: tuple[Option, ...]) -> "Form":
+        return Form(options, self.callback_url, self.start_time, self.tag, self.division_code)
+
+
+class Form(NamedTuple):
+    """All of a message but whom it goes to."""
+
+    options: tuple[Option, ...]
+    callback_url: str | None
+    start_time: str | None
+    tag: str | None
+    division_code: str | None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """As they read it."""
         names = ("callback_url", "start_time", "tag", "division_code")
         return {
             **{name: value for name in names if (value := getattr(self, name)) is not None},
-            "channels": list(channel_options),
-            "channel_options": channel_options,
+            "channels": [option.channel for option in self.options],
+            "channel_options": {option.channel: msgspec.to_builtins(option) for option in self.options},
         }
 
 

@@ -8,13 +8,13 @@ States have a rank and only go up, but for a step of a cascade that did not deli
 
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from time import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -55,7 +55,9 @@ from adapters.storage.tables import (
     SuppressionRow,
     now,
 )
-from adapters.storage.together import Together
+from adapters.together import Together
+
+T = TypeVar("T")
 
 ALONE = 0
 """The broadcast of a message that is of none."""
@@ -213,6 +215,18 @@ class Suppression(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+WantedNothing: TypeAlias = Mapping[str, Collection[str]]
+"""By address the channels on which it wants nothing; ANY_CHANNEL for all."""
+
+
+class Added(NamedTuple):
+    message: Message
+    is_new: bool
+    """A key that comes again gets what it got first."""
+    wanted_nothing: WantedNothing
+    """Of the addresses of those that are sent at once."""
+
+
 class KeyReused(Exception):
     """The idempotency key came with other input before."""
 
@@ -237,6 +251,11 @@ _PLACE = (col(DeliveryRow.created_at), *_ID)
 class _Claim(NamedTuple):
     id: Id
     moment: int
+    due: int
+
+
+class _Hold(NamedTuple):
+    message: Message
     due: int
 
 
@@ -279,6 +298,16 @@ _CLAIM = update_given(
         "due": "new_due",
     },
     where=f"state = '{State.PENDING}' AND due <= new_moment AND {_RUNS}",
+)
+_HOLD = update_given(
+    "delivery",
+    keys=("broadcast_id", "seq"),
+    given={
+        **dict.fromkeys(("broadcast_id", "seq", "attempt", "last_due", "due"), NUMBER),
+        "state": TEXT,
+    },
+    change={"due": "new_due"},
+    where="state = new_state AND attempt = new_attempt AND due = new_last_due",
 )
 _RAISE = update_given(
     "delivery",
@@ -328,31 +357,34 @@ class Messages(Questions):
         self._adding = Together(self._add)
         self._claiming = Together(self._claim)
         self._raising = Together(self._raise)
+        self._holding = Together(self._hold)
         self._asking_what_is_wanted = Together(self._wanted_nothing)
 
-    async def add(self, new: NewMessage) -> tuple[Message, bool]:
-        """The message, and whether it is new: a key that comes again gets what it got first."""
+    async def add(self, new: NewMessage) -> Added:
         return await self._adding(new)
 
     @writes
-    async def _add(
-        self, connection: AsyncConnection, news: Sequence[NewMessage]
-    ) -> list[tuple[Message, bool] | Exception]:
+    async def _add(self, connection: AsyncConnection, news: Sequence[NewMessage]) -> list[Added | Exception]:
         first = await _with_keys(connection, [new.idempotency_key for new in news if new.idempotency_key])
         hashes = {key: input_hash for key, (input_hash, _) in first.items()}
         messages = {key: message for key, (_, message) in first.items()}
-        answers: list[tuple[Message, bool] | Exception] = []
+        nothing = await _wanted_nothing(
+            connection,
+            [address for new in news if new.claimed_until for address in (new.phone, new.messenger_id)],
+        )
+        answers: list[Added | Exception] = []
         added: list[tuple[NewMessage, Message]] = []
         for new in news:
             key = new.idempotency_key
             if key is None or key not in messages:
                 message = _to_be(new)
                 added.append((new, message))
-                answers.append((message, True))
+                answers.append(Added(message, True, nothing))
                 if key is not None:
                     hashes[key], messages[key] = new.input_hash, message
             else:
-                answers.append((messages[key], False) if hashes[key] == new.input_hash else KeyReused())
+                is_same = hashes[key] == new.input_hash
+                answers.append(Added(messages[key], False, nothing) if is_same else KeyReused())
         if added:
             await _ADD.run(connection, [_row(new, message) for new, message in added])
         return answers
@@ -434,15 +466,17 @@ class Messages(Questions):
         rows = await _messages(connection, [claim.id for claim in claims])
         return [rows[claim.id] for claim in claims]
 
-    @writes
-    async def hold(self, connection: AsyncConnection, message: Message, *, due: int) -> bool:
+    async def hold(self, message: Message, *, due: int) -> bool:
         """Takes a message that is under way to ask what became of it; nobody else does so before `due`."""
-        same = (
-            col(DeliveryRow.state) == message.state,
-            col(DeliveryRow.attempt) == message.attempt,
-            col(DeliveryRow.due) == message.due,
-        )
-        return await _changed(connection, _of(message.id, *same).values(due=due))
+        return await self._holding(_Hold(message, due))
+
+    async def _hold(self, holds: Sequence[_Hold]) -> list[bool]:
+        return await _all_or_each(self._hold_all, holds)
+
+    @writes
+    async def _hold_all(self, connection: AsyncConnection, holds: Sequence[_Hold]) -> None:
+        if await _HOLD.run(connection, map(_hold_values, holds)) < len(holds):
+            raise _NotAll
 
     async def raise_to(
         self,
@@ -480,16 +514,7 @@ class Messages(Questions):
             )
 
     async def _raise(self, raises: Sequence[_Raise]) -> list[bool]:
-        with suppress(_NotAll):
-            await self._raise_all(raises)
-            return [True] * len(raises)
-        return [await self._raise_one(each) for each in raises]
-
-    async def _raise_one(self, each: _Raise) -> bool:
-        with suppress(_NotAll):
-            await self._raise_all([each])
-            return True
-        return False
+        return await _all_or_each(self._raise_all, raises)
 
     @writes
     async def _raise_all(self, connection: AsyncConnection, raises: Sequence[_Raise]) -> None:
@@ -608,10 +633,7 @@ class Messages(Questions):
     async def _wanted_nothing(
         self, connection: AsyncConnection, askers: Sequence[tuple[str, ...]]
     ) -> list[dict[str, set[str]]]:
-        channels = defaultdict[str, set[str]](set)
-        asked = list({address for addresses in askers for address in addresses})
-        for row in await connection.execute(_SUPPRESSED, {"addresses": asked}):
-            channels[row.address].add(row.channel)
+        channels = await _wanted_nothing(connection, [each for addresses in askers for each in addresses])
         return [{each: channels[each] for each in addresses if each in channels} for addresses in askers]
 
 
@@ -628,6 +650,16 @@ def first_seq_at(moment: datetime) -> int:
 def _of(id: Id, *conditions: ColumnElement[bool]) -> Any:
     this = col(DeliveryRow.broadcast_id) == id.broadcast, col(DeliveryRow.seq) == id.seq
     return update(DeliveryRow).where(*this, *conditions)
+
+
+async def _all_or_each(change: Callable[[Sequence[T]], Awaitable[None]], items: Sequence[T]) -> list[bool]:
+    """Whether each could be changed; where not all can, they are tried one by one."""
+    with suppress(_NotAll):
+        await change(items)
+        return [True] * len(items)
+    if len(items) == 1:
+        return [False]
+    return [each for item in items for each in await _all_or_each(change, [item])]
 
 
 async def _changed(connection: AsyncConnection, change: Any) -> bool:
@@ -651,6 +683,16 @@ async def _with_keys(
     """By key: the hash of its input, and the message."""
     rows = await connection.execute(_OF_KEYS, {"keys": keys}) if keys else ()
     return {row.own_key: (row.input_hash, plain(row)) for row in rows}
+
+
+async def _wanted_nothing(
+    connection: AsyncConnection, addresses: Iterable[str | None]
+) -> dict[str, set[str]]:
+    channels = defaultdict[str, set[str]](set)
+    if asked := {address for address in addresses if address}:
+        for row in await connection.execute(_SUPPRESSED, {"addresses": list(asked)}):
+            channels[row.address].add(row.channel)
+    return channels
 
 
 def and_then(*events: Event) -> dict[str, Any]:
@@ -708,6 +750,18 @@ def _row(new: NewMessage, message: Message) -> dict[str, Any]:
 def _claim_values(claim: _Claim) -> dict[str, Any]:
     id = claim.id
     return {"broadcast_id": id.broadcast, "seq": id.seq, "moment": claim.moment, "due": claim.due}
+
+
+def _hold_values(hold: _Hold) -> dict[str, Any]:
+    message = hold.message
+    return {
+        "broadcast_id": message.broadcast_id,
+        "seq": message.seq,
+        "attempt": message.attempt,
+        "last_due": message.due,
+        "due": hold.due,
+        "state": message.state,
+    }
 
 
 def _values(each: _Raise) -> dict[str, Any]:

@@ -8,9 +8,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from time import monotonic, time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import structlog
 
 from adapters import Adapters
@@ -199,20 +198,19 @@ class Carrier:
         return refused
 
     async def _batch(
-        self, form: Mapping[str, Any], batch: Sequence[tuple[_Errand, hyber.Message]], in_time: _InTime
+        self, form: hyber.Form, batch: Sequence[tuple[_Errand, hyber.Message]], in_time: _InTime
     ) -> list[_Refused]:
         try:
             in_time.check("hyber")
-            outcomes = await self._adapters.hyber.send_parts(form, [message.part for _, message in batch])
+            outcomes = await self._adapters.hyber.send_batch(form, [message for _, message in batch])
         except SourceError as error:
             return [_Refused(errand, error) for errand, _ in batch]
         accepted, refused = list[tuple[Message, str | None]](), list[_Refused]()
-        for errand, message in batch:
-            outcome = outcomes.get(message.extra_id or "")
+        for (errand, _), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, str):
                 accepted.append((errand.message, outcome))
             else:
-                refused.append(_Refused(errand, outcome or _in_doubt()))
+                refused.append(_Refused(errand, outcome))
         if accepted:
             one = batch[0][0]
             event = Event(state=State.ACCEPTED, channel=one.step.channels[0])
@@ -275,30 +273,23 @@ class _Batches:
     """Messages for Hyber by what they have in common, which is looked at once for each text."""
 
     def __init__(self) -> None:
-        self._forms: dict[bytes, dict[str, Any]] = {}
-        self._batches: dict[bytes, list[tuple[_Errand, hyber.Message]]] = defaultdict(list)
-        self._of_body: dict[tuple[int, int], bytes | None] = {}
+        self._batches: dict[hyber.Form, list[tuple[_Errand, hyber.Message]]] = defaultdict(list)
+        self._of_body: dict[tuple[int, int], list[tuple[_Errand, hyber.Message]] | None] = {}
 
     def take(self, errand: _Errand, message: hyber.Message) -> bool:
         """Unless it says something else on each channel, which no batch can."""
         body = id(errand.body), errand.message.step
         if body not in self._of_body:
             form = message.form
-            self._of_body[body] = name = msgspec.json.encode(form) if form else None
-            if name and form:
-                self._forms[name] = form
-        if name := self._of_body[body]:
-            self._batches[name].append((errand, message))
-        return name is not None
+            self._of_body[body] = self._batches[form] if form else None
+        batch = self._of_body[body]
+        if batch is None:
+            return False
+        batch.append((errand, message))
+        return True
 
-    def __iter__(self) -> Iterator[tuple[dict[str, Any], list[tuple[_Errand, hyber.Message]]]]:
-        return ((self._forms[name], batch) for name, batch in self._batches.items())
-
-
-def _in_doubt() -> SourceError:
-    error = Unavailable("hyber", "Hyber did not say whether it has taken the message.")
-    error.doubt()
-    return error
+    def __iter__(self) -> Iterator[tuple[hyber.Form, list[tuple[_Errand, hyber.Message]]]]:
+        return iter(self._batches.items())
 
 
 def _source_of(letter: Letter, channel: str) -> str:

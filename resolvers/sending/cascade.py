@@ -1,8 +1,8 @@
 """Cascade: the steps in which a message is tried, channel by channel, until one delivers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from adapters.storage.messages import ANY_CHANNEL
+from adapters.storage.messages import ANY_CHANNEL, WantedNothing
 from resolvers.sending.body import Channel, Content, Step
 
 NO_PHONE = "There is no phone."
@@ -29,16 +29,17 @@ def unreachable(
 
 def suppressed(
     channels: Iterable[Channel],
-    wanted_nothing: Mapping[str, set[str]],
+    wanted_nothing: WantedNothing,
     *,
     phone: str | None,
     messenger_id: str | None,
 ) -> dict[Channel, str]:
-    """The channels on which the addresses want nothing; `wanted_nothing` as the ledger has it."""
+    """The channels on which the addresses want nothing."""
     reasons = dict[Channel, str]()
     for channel in channels:
         address = messenger_id if channel is Channel.MESSENGER else phone
-        if wanted_nothing.get(address or "", set()) & {channel.value, ANY_CHANNEL}:
+        nothing = wanted_nothing.get(address or "", ())
+        if channel.value in nothing or ANY_CHANNEL in nothing:
             reasons[channel] = SUPPRESSED
     return reasons
 

@@ -18,7 +18,7 @@ from adapters import Adapters
 from adapters.errors import Busy, Misconfigured, Rejected, SourceError
 from adapters.hyber import message as hyber
 from adapters.hyber import report
-from adapters.storage.messages import ALONE, Event, Failure, Id, Message, State
+from adapters.storage.messages import ALONE, Event, Failure, Id, Message, State, WantedNothing
 from resolvers.sending.body import Body, Channel, Step
 from resolvers.sending.cascade import suppressed
 from resolvers.sending.letter import Letters
@@ -86,10 +86,12 @@ class Courier:
         await self._told(id)
         return await self.send_claimed(message, claimed_at)
 
-    async def send_claimed(self, message: Message, claimed_at: float) -> Message | None:
-        """The same for a message that is ours to send."""
+    async def send_claimed(
+        self, message: Message, claimed_at: float, nothing: WantedNothing | None = None
+    ) -> Message | None:
+        """The same for a message that is ours to send; `nothing` is what the ledger said of it just now."""
         body = await self.letters.body_of(message)
-        message, step = await self._what_is_wanted(message, body)
+        message, step = await self._what_is_wanted(message, body, nothing)
         if monotonic() - claimed_at > START:  # this process was asleep
             await self._ledger.put_back(message.id, attempt=message.attempt, due=self._now())
         elif not step.channels:
@@ -242,10 +244,13 @@ class Courier:
         await self._limits.pause(source, seconds)
         return int(seconds * 1000)
 
-    async def _what_is_wanted(self, message: Message, body: Body) -> tuple[Message, Step]:
+    async def _what_is_wanted(
+        self, message: Message, body: Body, nothing: WantedNothing | None
+    ) -> tuple[Message, Step]:
         """The step without the channels on which the addresses want nothing, as of this moment."""
-        addresses = [address for address in (message.phone, message.messenger_id) if address]
-        nothing = await self._ledger.wanted_nothing(*addresses)
+        if nothing is None:
+            addresses = [address for address in (message.phone, message.messenger_id) if address]
+            nothing = await self._ledger.wanted_nothing(*addresses)
         step = body.steps[message.step]
         out = suppressed(step.channels, nothing, phone=message.phone, messenger_id=message.messenger_id)
         left = tuple(channel for channel in step.channels if channel not in out)

@@ -10,7 +10,7 @@ import structlog
 
 from adapters.errors import SourceError, Unavailable
 from adapters.hyber.report import read_reports
-from adapters.storage.messages import Id, Message, Messages, State, WaitingReport
+from adapters.storage.messages import Id, Message, Messages, State, WaitingReport, WantedNothing
 from resolvers.sending.courier import Courier
 from resolvers.sending.rounds import Rounds
 
@@ -40,10 +40,13 @@ class Pump(Rounds):
             for message in ours[: WINDOW - len(self._going)]:
                 self._start(message.id, self._courier.ask(message))
 
-    def send(self, message: Message) -> "asyncio.Task[Message | None]":
+    def send(
+        self, message: Message, wanted_nothing: WantedNothing | None = None
+    ) -> "asyncio.Task[Message | None]":
         """At once, and to the end: whoever waits for it may leave. What it is then, if it was taken."""
         if message.state is State.SENDING:  # claimed by who wrote it down
-            return self._start(message.id, self._courier.send_claimed(message, monotonic()))
+            errand = self._courier.send_claimed(message, monotonic(), wanted_nothing)
+            return self._start(message.id, errand)
         return self._going.get(message.id) or self._start(message.id, self._courier.send(message.id))
 
     def claimed_until(self) -> int:

@@ -158,15 +158,15 @@ async def test_a_key_is_free_again_when_its_message_is_not_kept_any_more(storage
     new = NewMessage(
         phone="+593990009102", body=b"{}", due=10, events=queued, idempotency_key="k", input_hash="a"
     )
-    message, _ = await storage.messages.add(new)
+    message = (await storage.messages.add(new)).message
     await storage.messages.cancel(message.id)
     old = {"seq": first_seq_at(ago(401)), "final_at": ago(401)}
-    assert not (await storage.messages.add(new))[1]
+    assert not (await storage.messages.add(new)).is_new
     await change(storage, update(DELIVERY).values(old))
 
     await cleared(storage)
 
-    again, is_new = await storage.messages.add(new)
+    again, is_new, _ = await storage.messages.add(new)
     assert is_new
     assert again.id != message.id
 

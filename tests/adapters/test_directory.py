@@ -507,8 +507,8 @@ async def test_no_filter_reads_a_whole_table(storage: Storage, filter: Filter) -
 # Trouble
 
 
-async def test_a_directory_that_was_never_made_is_unavailable(database_url: str) -> None:
-    async with open_storage(database_url) as storage:
+async def test_a_directory_that_was_never_made_is_unavailable(empty_url: str) -> None:
+    async with open_storage(empty_url) as storage:
         for question in (storage.directory.page(), storage.directory.upsert([entry("a")])):
             with pytest.raises(Unavailable):
                 await question

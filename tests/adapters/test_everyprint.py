@@ -453,8 +453,8 @@ async def test_a_database_that_hangs_is_given_up_in_time(
 # The schema
 
 
-async def test_a_database_without_tables_is_unavailable(database_url: str) -> None:
-    async with open_storage(database_url) as storage:
+async def test_a_database_without_tables_is_unavailable(empty_url: str) -> None:
+    async with open_storage(empty_url) as storage:
         with pytest.raises(Unavailable):
             await storage.everyprint.save_customer("1", "x")
 

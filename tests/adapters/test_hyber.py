@@ -1,5 +1,6 @@
 """Hyber's client: each message as its document prints it, the limits, the refusals and the reports."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, MutableMapping
 from datetime import UTC, datetime
@@ -46,6 +47,12 @@ async def hyber(sandbox: HyberSandbox) -> AsyncIterator[Hyber]:
 
 def to(phone: str = "+380961111111", *options: Option, **more: Any) -> Message:
     return Message(phone=phone, options=options or (SMS,), **more)
+
+
+async def send_batch(hyber: Hyber, *messages: Message) -> list[str | SourceError]:
+    form = messages[0].form
+    assert form
+    return await hyber.send_batch(form, messages)
 
 
 def as_printed(*options: Option) -> Message:
@@ -179,7 +186,7 @@ def test_a_login_that_http_cannot_carry_is_no_setting() -> None:
 
 async def test_a_sandbox_answers_for_all_three_hosts(hyber: Hyber, sandbox: HyberSandbox) -> None:
     await hyber.send(to(extra_id="1"))
-    await hyber.send_batch([to(extra_id="2")])
+    await send_batch(hyber, to(extra_id="2"))
     await hyber.report(ID)
     await hyber.report_of("1/2 ä")
 
@@ -506,7 +513,7 @@ async def test_what_breaks_off_is_in_doubt_and_sent_once(
     hyber: Hyber, sandbox: HyberSandbox, trouble: dict[str, Any], kind: type[SourceError]
 ) -> None:
     sandbox.trouble(**trouble)
-    for attempt in (hyber.send(to(extra_id="1")), hyber.send_batch([to(extra_id="1")])):
+    for attempt in (hyber.send(to(extra_id="1")), send_batch(hyber, to(extra_id="1"))):
         with pytest.raises(SourceError) as caught:
             await attempt
 
@@ -540,11 +547,12 @@ async def test_nobody_there_is_no_doubt(sandbox: HyberSandbox) -> None:
 async def test_a_batch_gives_each_recipient_their_own_text(hyber: Hyber, sandbox: HyberSandbox) -> None:
     viber, sms = replace(VIBER, text=None), replace(SMS, text=None)
     texts = {"+380961111111": "Hello #1", "+380962222222": "Hello #2", "+380963336024": "Hello #3"}
-    outcomes = await hyber.send_batch(
-        [
+    first, second, refused = await send_batch(
+        hyber,
+        *(
             to(phone, replace(viber, text=text), replace(sms, text=text), extra_id=text[-1], tag="Sale")
             for phone, text in texts.items()
-        ]
+        ),
     )
 
     (asked,) = sandbox.asked
@@ -563,33 +571,24 @@ async def test_a_batch_gives_each_recipient_their_own_text(hyber: Hyber, sandbox
             "sms": {"alpha_name": "GMSU", "ttl": 300, "ctr": False},
         },
     }
-    assert list(outcomes) == ["1", "2", "3"]
-    assert [outcomes["1"], outcomes["2"]] == [accepted.message_id for accepted in sandbox.accepted]
-    refused = outcomes["3"]
+    assert [first, second] == [accepted.message_id for accepted in sandbox.accepted]
     assert isinstance(refused, Unacceptable)
     assert (refused.vendor_code, refused.faults) == ("36024", {"phone": Fault.INVALID})
 
 
 async def test_a_batch_may_say_nothing_but_a_file(hyber: Hyber, sandbox: HyberSandbox) -> None:
-    await hyber.send_batch([to("+380961111111", FILE, extra_id="1")])
+    await send_batch(hyber, to("+380961111111", FILE, extra_id="1"))
 
     assert sandbox.asked[0].body["messages"] == [{"phone_number": 380961111111, "extra_id": "1"}]
 
 
-async def test_only_messages_of_one_form_are_a_batch(hyber: Hyber, sandbox: HyberSandbox) -> None:
-    two_texts = to("+380961111111", PUSH, SMS, extra_id="1")
-    for messages in (
-        [],
-        [two_texts],
-        [to(extra_id="1"), to(extra_id="2", tag="Sale")],
-        [to(extra_id="1"), to("+380961111111", VIBER, extra_id="2")],
-    ):
-        with pytest.raises(ValueError, match="one form"):
-            await hyber.send_batch(messages)
+def test_a_batch_is_of_one_form_which_says_the_same_on_each_channel() -> None:
+    sms = to(extra_id="1")
 
-    assert not sandbox.asked
-    assert two_texts.form is None
-    assert to(extra_id="1").form == to("+380962222222", replace(SMS, text="Other"), extra_id="2").form
+    assert sms.form == to("+380962222222", replace(SMS, text="Other"), extra_id="2").form
+    for other in (to(tag="Sale"), to("+380961111111", VIBER), to("+380961111111", replace(SMS, ttl=60))):
+        assert other.form != sms.form
+    assert to("+380961111111", PUSH, SMS).form is None
 
 
 async def test_what_a_batch_says_of_each_message(hyber: Hyber, sandbox: HyberSandbox) -> None:
@@ -606,14 +605,17 @@ async def test_what_a_batch_says_of_each_message(hyber: Hyber, sandbox: HyberSan
             ]
         },
     )
-    outcomes = await hyber.send_batch([to(extra_id="1")])
+    outcomes = await send_batch(hyber, *(to(extra_id=str(number)) for number in range(1, 7)))
 
-    assert {id: getattr(outcome, "vendor_code", outcome) for id, outcome in outcomes.items()} == {
-        "1": ID,
-        "2": "77",
-        "3": NOT_ACCEPTED,
-        "4": "36011",
-    }
+    assert [getattr(outcome, "vendor_code", outcome) for outcome in outcomes[:4]] == [
+        ID,
+        "77",
+        NOT_ACCEPTED,
+        "36011",
+    ]
+    for unmentioned in outcomes[4:]:
+        assert isinstance(unmentioned, Unavailable)
+        assert unmentioned.in_doubt
 
 
 @pytest.mark.parametrize("body", [{"job_id": ID}, {"messages": None}, {"messages": [1]}, []], ids=str)
@@ -622,7 +624,7 @@ async def test_a_batch_that_cannot_be_read_is_in_doubt(
 ) -> None:
     sandbox.trouble("wrong_shape", body=body)
     with pytest.raises(Malformed) as caught:
-        await hyber.send_batch([to(extra_id="1")])
+        await send_batch(hyber, to(extra_id="1"))
 
     assert caught.value.in_doubt
 
@@ -630,9 +632,61 @@ async def test_a_batch_that_cannot_be_read_is_in_doubt(
 async def test_a_batch_that_is_refused_as_a_whole_is_a_refusal(hyber: Hyber, sandbox: HyberSandbox) -> None:
     sandbox.trouble("wrong_shape", body=error(1127))
     with pytest.raises(Rejected) as caught:
-        await hyber.send_batch([to(extra_id="1")])
+        await send_batch(hyber, to(extra_id="1"))
 
     assert caught.value.vendor_code == "1127"
+
+
+# Those who come together
+
+
+async def test_those_who_come_together_go_together(hyber: Hyber, sandbox: HyberSandbox) -> None:
+    crowd = [to(f"+38096111111{number}", extra_id=str(number)) for number in range(5)]
+    apart = [to(extra_id="v", tag="Sale"), to("+380961111111", PUSH, SMS, extra_id="two texts"), to()]
+    ids = await asyncio.gather(*map(hyber.send, crowd + apart))
+
+    accepted = {each.message_id: each.extra_id for each in sandbox.accepted}
+    assert [accepted[id] for id in ids] == [each.extra_id for each in crowd + apart]
+    assert sorted(len(asked.body.get("messages", [0])) for asked in sandbox.asked) == [1, 1, 1, 5]
+
+
+async def test_who_is_refused_among_others_is_refused_alone(hyber: Hyber, sandbox: HyberSandbox) -> None:
+    crowd = [to(phone, extra_id=phone) for phone in ("+380961111111", "+380962226024", "+380963333333")]
+    first, refused, last = await asyncio.gather(*map(hyber.send, crowd), return_exceptions=True)
+
+    assert isinstance(refused, Unacceptable)
+    assert [first, last] == [accepted.message_id for accepted in sandbox.accepted]
+
+
+async def test_those_who_are_refused_together_are_sent_one_by_one(
+    hyber: Hyber, sandbox: HyberSandbox
+) -> None:
+    sandbox.trouble("wrong_shape", path="batch", body=error(1127), times=1)
+    ids = await asyncio.gather(*(hyber.send(to(extra_id=str(number))) for number in range(3)))
+
+    assert sorted(ids) == sorted(accepted.message_id for accepted in sandbox.accepted)
+    assert len(sandbox.asked) == 4
+
+
+async def test_what_breaks_off_is_in_doubt_for_all_who_went(hyber: Hyber, sandbox: HyberSandbox) -> None:
+    sandbox.trouble("drop", path="batch")
+    sends = (hyber.send(to(extra_id=str(number))) for number in range(3))
+    outcomes = await asyncio.gather(*sends, return_exceptions=True)
+
+    assert all(isinstance(outcome, Unavailable) and outcome.in_doubt for outcome in outcomes)
+    assert len(sandbox.asked) == 1
+
+
+async def test_who_comes_later_does_not_wait_for_a_slow_answer(hyber: Hyber, sandbox: HyberSandbox) -> None:
+    sandbox.trouble("delay", seconds=0.4, times=1)
+    slow = asyncio.create_task(hyber.send(to(extra_id="1")))
+    while not sandbox.asked:
+        await asyncio.sleep(0.001)
+    async with asyncio.timeout(0.2):
+        await hyber.send(to(extra_id="2"))
+
+    assert not slow.done()
+    await slow
 
 
 # Reports

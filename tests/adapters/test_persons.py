@@ -101,10 +101,9 @@ async def change(storage: Storage, draw: random.Random, group_id: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_persons_are_right_after_every_change(tmp_path: Path, seed: int) -> None:
+async def test_persons_are_right_after_every_change(our_sqlite_url: str, seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311 - made-up people, not secrets
-    async with open_storage(f"sqlite+aiosqlite:///{tmp_path / 'x.db'}") as storage:
-        await storage.migrate()
+    async with open_storage(our_sqlite_url, patience=10) as storage:
         group = await storage.everyprint.create_group("VIP")
         for _ in range(60):
             await change(storage, draw, group.id)
@@ -116,12 +115,11 @@ async def test_persons_are_right_after_changes_at_once(database_url: str) -> Non
     draw = random.Random(1)  # noqa: S311 - made-up people, not secrets
 
     async def changes() -> None:
-        async with open_storage(database_url) as own:
+        async with open_storage(database_url, patience=10) as own:
             for _ in range(3):
                 await asyncio.gather(*(change(own, draw, group.id) for _ in range(5)))
 
-    async with open_storage(database_url) as storage:
-        await storage.migrate()
+    async with open_storage(database_url, patience=10) as storage:
         group = await storage.everyprint.create_group("VIP")
         await asyncio.gather(*(changes() for _ in range(5)))
         await assert_persons_are_right(storage)
@@ -138,8 +136,10 @@ async def test_twenty_who_write_the_same_people_at_once_all_succeed(storage: Sto
 
 
 async def test_two_processes_that_bring_halves_of_a_person_make_one(database_url: str) -> None:
-    async with open_storage(database_url) as one, open_storage(database_url) as other:
-        await one.migrate()
+    async with (
+        open_storage(database_url, patience=10) as one,
+        open_storage(database_url, patience=10) as other,
+    ):
         for n in range(1, 21):
             await asyncio.gather(
                 one.directory.upsert([entry("mercately", f"{n}", f"+{n}")]),

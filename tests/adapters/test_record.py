@@ -342,7 +342,6 @@ async def test_a_caller_who_leaves_says_nothing_of_the_source(
 @pytest.fixture
 async def storage(database_url: str) -> AsyncIterator[Storage]:
     async with open_storage(database_url) as opened:
-        await opened.migrate()
         yield opened
 
 
@@ -373,10 +372,9 @@ async def test_an_operation_out_of_time_says_nothing_of_the_database(storage: St
 
 
 async def test_a_stopped_database_is_down_until_it_answers_again(
-    mariadb_url: str, mariadb_server: Mariadb
+    our_mariadb_url: str, mariadb_server: Mariadb
 ) -> None:
-    async with open_storage(mariadb_url) as storage:
-        await storage.migrate()
+    async with open_storage(our_mariadb_url) as storage:
         await storage.everyprint.balances(["1"])
         mariadb_server.stop()
         for _ in range(3):

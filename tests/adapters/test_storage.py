@@ -32,8 +32,8 @@ QUESTIONS: dict[str, Callable[[Storage], Awaitable[object]]] = {
 
 
 @pytest.fixture
-async def storage(database_url: str) -> AsyncIterator[Storage]:
-    async with open_storage(database_url) as opened:
+async def storage(empty_url: str) -> AsyncIterator[Storage]:
+    async with open_storage(empty_url) as opened:
         yield opened
 
 
@@ -110,11 +110,11 @@ async def test_migrating_again_changes_nothing(storage: Storage) -> None:
     assert await asked(storage, "SELECT count(*) FROM alembic_version") == 1
 
 
-async def test_migrations_at_the_same_time_take_turns(database_url: str) -> None:
+async def test_migrations_at_the_same_time_take_turns(empty_url: str) -> None:
     async with (
-        open_storage(database_url) as one,
-        open_storage(database_url) as other,
-        open_storage(database_url) as third,
+        open_storage(empty_url) as one,
+        open_storage(empty_url) as other,
+        open_storage(empty_url) as third,
     ):
         await asyncio.gather(one.migrate(), other.migrate(), third.ping())
 
@@ -122,23 +122,23 @@ async def test_migrations_at_the_same_time_take_turns(database_url: str) -> None
         assert await asked(one, "SELECT count(*) FROM alembic_version") == 1
 
 
-async def test_a_revision_that_we_do_not_know_is_newer(storage: Storage, database_url: str) -> None:
+async def test_a_revision_that_we_do_not_know_is_newer(storage: Storage, empty_url: str) -> None:
     await storage.migrate()
-    await changed(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    await changed(empty_url, "UPDATE alembic_version SET version_num = '9999'")
 
     assert await storage.schema_state() is SchemaState.NEWER
 
 
-async def test_what_we_migrated_outlives_us(database_url: str) -> None:
-    async with open_storage(database_url) as storage:
+async def test_what_we_migrated_outlives_us(empty_url: str) -> None:
+    async with open_storage(empty_url) as storage:
         await storage.migrate()
 
-    async with open_storage(database_url) as storage:
+    async with open_storage(empty_url) as storage:
         assert await storage.schema_state() is SchemaState.CURRENT
 
 
-async def test_only_sqlite_is_embedded(storage: Storage, database_url: str) -> None:
-    assert storage.embedded is database_url.startswith("sqlite")
+async def test_only_sqlite_is_embedded(storage: Storage, empty_url: str) -> None:
+    assert storage.embedded is empty_url.startswith("sqlite")
 
 
 async def test_callers_who_leave_cost_no_connection(storage: Storage) -> None:
@@ -154,9 +154,9 @@ async def test_callers_who_leave_cost_no_connection(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("turns", range(0, 40, 4))
-async def test_a_call_that_is_given_up_leaves_no_thread_behind(database_url: str, turns: int) -> None:
+async def test_a_call_that_is_given_up_leaves_no_thread_behind(empty_url: str, turns: int) -> None:
     before = set(threading.enumerate())
-    async with open_storage(database_url) as storage:
+    async with open_storage(empty_url) as storage:
         caller = asyncio.create_task(storage.ping())
         for _ in range(turns):
             await asyncio.sleep(0)

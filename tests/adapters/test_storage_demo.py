@@ -20,9 +20,8 @@ CUSTOMERS = sum(person.everyprint is not None for person in PEOPLE)
 
 
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    async with open_storage(f"sqlite+aiosqlite:///{tmp_path / 'demo.db'}") as opened:
-        await opened.migrate()
+async def storage(our_sqlite_url: str) -> AsyncIterator[Storage]:
+    async with open_storage(our_sqlite_url) as opened:
         yield opened
 
 
@@ -107,8 +106,8 @@ async def test_killed_at_any_step_the_next_start_goes_on(storage: Storage, tmp_p
     assert await everything(everyprint) == undisturbed
 
 
-async def test_two_at_once_do_no_more_than_one(storage: Storage, tmp_path: Path) -> None:
-    async with open_storage(f"sqlite+aiosqlite:///{tmp_path / 'demo.db'}") as other:
+async def test_two_at_once_do_no_more_than_one(storage: Storage, our_sqlite_url: str) -> None:
+    async with open_storage(our_sqlite_url) as other:
         await asyncio.gather(move_in(storage.everyprint), move_in(other.everyprint))
         both = await everything(storage.everyprint)
         await move_in(storage.everyprint)

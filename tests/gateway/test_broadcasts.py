@@ -34,7 +34,6 @@ async def planned(storage: Storage, tag: str) -> int:
 
 async def test_broadcasts_are_listed_and_shown_without_a_server(tmp_path: Path, database_url: str) -> None:
     async with open_storage(database_url, patience=10) as storage:
-        await storage.migrate()
         none = await run(tmp_path, "broadcast", "list", DATABASE_URL=database_url)
         first, second = await planned(storage, "one"), await planned(storage, "two")
         await storage.messages.raise_to(Id(first, 1), Event(state=State.DELIVERED))

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import partial
 from pathlib import Path
 
 from aiohttp import ClientSession
@@ -29,17 +30,17 @@ async def test_no_command_is_help_and_an_unknown_one_says_so(tmp_path: Path) -> 
 
 
 async def test_the_version_is_printed(tmp_path: Path) -> None:
-    assert re.fullmatch(r"\d+\.\d+\.\d+\n", (await run(tmp_path, "--version")).out)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", (await run(tmp_path, "--version", cold=True)).out)
 
 
 async def test_schema_prints_what_is_committed(tmp_path: Path) -> None:
-    ended = await run(tmp_path, "schema")
+    ended = await run(tmp_path, "schema", cold=True)
 
     assert ended.out == (ROOT / "schema.graphql").read_text(encoding="utf-8")
 
 
 async def test_sandbox_prints_the_settings_that_point_a_gateway_at_it(tmp_path: Path) -> None:
-    async with serve(tmp_path, "sandbox", until="API_KEY=") as sandbox:
+    async with serve(tmp_path, "sandbox", until="API_KEY=", cold=True) as sandbox:
         (tmp_path / ".env").write_text(sandbox.banner)
         async with serve(tmp_path) as gateway:
             answer = await ask(gateway.url, "{ agents { id } }")
@@ -54,7 +55,7 @@ async def test_sandbox_prints_the_settings_that_point_a_gateway_at_it(tmp_path: 
 
 
 async def test_the_doctor_finds_the_embedded_default_well(tmp_path: Path) -> None:
-    ended = await run(tmp_path, "doctor")
+    ended = await run(tmp_path, "doctor", cold=True)
 
     assert ended.code == 0
     assert re.search(r"database +SQLite +yes", ended.out)
@@ -116,7 +117,8 @@ async def test_a_server_database_is_migrated_on_command_and_not_by_serve(
 
 
 async def test_two_migrations_at_once_take_turns(tmp_path: Path, mariadb_url: str) -> None:
-    both = await asyncio.gather(*(run(tmp_path, "migrate", DATABASE_URL=mariadb_url) for _ in range(2)))
+    migrate = partial(run, tmp_path, "migrate", cold=True, DATABASE_URL=mariadb_url)
+    both = await asyncio.gather(*(migrate() for _ in range(2)))
 
     assert [ended.code for ended in both] == [0, 0]
 

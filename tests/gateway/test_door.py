@@ -16,7 +16,6 @@ from aiohttp import FormData
 from pydantic import SecretStr
 
 from adapters.storage.identity import Key
-from gateway.server import migrate
 from gateway.settings import Settings, UseDoor
 from resolvers import changes
 from resolvers.ids import split_id
@@ -69,7 +68,6 @@ async def everybody(gateway: Gateway) -> int:
 async def open_door(settings: Settings, database_url: str) -> AsyncIterator[Gateway]:
     """A gateway with a door, on an empty database of each kind."""
     settings = settings.model_copy(update={"database_url": SecretStr(database_url), "door": UseDoor.ON})
-    await migrate(settings)
     async with gateway_on(settings) as opened:
         yield opened
 
@@ -453,10 +451,9 @@ async def test_a_bot_that_leaves_does_not_cut_a_write(
 
 
 async def test_the_door_is_there_by_default_only_where_the_database_is_embedded(
-    settings: Settings, mariadb_url: str
+    settings: Settings, our_mariadb_url: str
 ) -> None:
-    shared = settings.model_copy(update={"database_url": SecretStr(mariadb_url)})
-    await migrate(shared)
+    shared = settings.model_copy(update={"database_url": SecretStr(our_mariadb_url)})
     there = {}
     for kind, base in {"embedded": settings, "shared": shared}.items():
         for use in UseDoor:

@@ -64,7 +64,6 @@ async def test_every_example_opens_in_a_tab_and_answers(peopled: Gateway, browse
 async def test_a_message_is_sent_and_its_status_arrives(
     settings: Settings, peopled_database: Path, browser: Browser
 ) -> None:
-    settings.data_dir.mkdir()
     copy(peopled_database, settings.data_dir)
     async with (
         gateway_on(settings.model_copy(update={"sending": Sending.ON})) as gateway,
@@ -91,7 +90,6 @@ async def test_a_message_is_sent_and_its_status_arrives(
 async def test_a_broadcast_is_previewed_watched_paused_resumed_and_cancelled(
     settings: Settings, peopled_database: Path, browser: Browser
 ) -> None:
-    settings.data_dir.mkdir()
     copy(peopled_database, settings.data_dir)
     example = (EXAMPLES / "55-broadcast.graphql").read_text(encoding="utf-8")
     async with (

@@ -42,7 +42,7 @@ async def message(storage: Storage, *events: Event, **said: Any) -> Id:
         tag="welcome",
         events=(Event(state=State.PENDING, channel="sms"),),
     )
-    added, _ = await storage.messages.add(new)
+    added = (await storage.messages.add(new)).message
     failure = Failure("SOURCE_REJECTED", "Hyber has refused +593.", "6024")
     for event in events:
         await storage.messages.raise_to(

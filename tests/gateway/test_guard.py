@@ -21,7 +21,7 @@ async def test_a_foreign_package_is_named_and_never_imported(
     (package / "__init__.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')")
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
 
-    ended = await run(tmp_path, "--version")
+    ended = await run(tmp_path, "--version", cold=True)
 
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (

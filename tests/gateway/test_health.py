@@ -24,10 +24,9 @@ async def test_a_dead_vendor_does_not_make_the_gateway_unready(gateway: Gateway)
 
 
 async def test_a_database_that_is_gone_is_named_and_comes_back(
-    mariadb_server: Mariadb, mariadb_url: str
+    mariadb_server: Mariadb, our_mariadb_url: str
 ) -> None:
-    settings = load(database_url=mariadb_url)
-    await migrate(settings)
+    settings = load(database_url=our_mariadb_url)
     async with gateway_on(settings) as gateway:
         async with gateway.session.get(f"{gateway.url}/health/ready") as ready:
             assert ready.status == 200

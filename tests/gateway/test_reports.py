@@ -13,7 +13,6 @@ from pydantic import SecretStr
 from adapters.hyber import sandbox as people
 from adapters.hyber.message import Sms, Viber
 from adapters.storage.messages import Event, Id, Message, NewMessage, Report, State
-from gateway.server import migrate
 from gateway.settings import REPORTS, Sending, Settings
 from resolvers.sending.body import Body, Channel, Content, write_body
 from resolvers.sending.cascade import steps_of
@@ -37,7 +36,6 @@ def with_secret(settings: Settings, **changed: Any) -> Settings:
 async def sending(settings: Settings, database_url: str) -> Settings:
     """A gateway that sends, whose secret is set, on an empty database of each kind."""
     settings = with_secret(settings, database_url=SecretStr(database_url), sending=Sending.ON)
-    await migrate(settings)
     return settings
 
 
@@ -57,7 +55,7 @@ async def queued(gateway: Gateway, phone: str) -> Id:
         channel=CHANNELS[0],
         events=(Event(state=State.PENDING, channel=CHANNELS[0]),),
     )
-    message, _ = await gateway.storage.messages.add(new)
+    message = (await gateway.storage.messages.add(new)).message
     return message.id
 
 
@@ -273,11 +271,9 @@ async def test_where_nothing_is_sent_the_inbox_waits_for_another_process(sending
 
 
 async def test_while_the_database_is_away_reports_are_not_taken(
-    settings: Settings, mariadb_server: Mariadb, log_lines: Lines
+    settings: Settings, our_mariadb_url: str, mariadb_server: Mariadb, log_lines: Lines
 ) -> None:
-    url = SecretStr(mariadb_server.database("away"))
-    settings = with_secret(settings, database_url=url, timeout=1.0)
-    await migrate(settings)
+    settings = with_secret(settings, database_url=SecretStr(our_mariadb_url), timeout=1.0)
     async with gateway_on(settings) as gateway:
         report = {"extra_id": "test-0-1-1", "status": 2}
         mariadb_server.stop()

@@ -40,7 +40,7 @@ def has_trouble(log: str) -> bool:
 
 
 async def test_it_starts_embedded_within_two_seconds_and_says_what_it_runs_on(tmp_path: Path) -> None:
-    async with serve(tmp_path) as served:
+    async with serve(tmp_path, cold=True) as served:
         answer = await ask(served.url, AGENTS)
         # Of processor time: the tests beside this one take their share of any clock on the wall.
         spent = psutil.Process(served.process.pid).cpu_times()

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import time
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -25,7 +25,8 @@ from adapters.storage.identity import Key
 from gateway.server import application_runner
 from gateway.settings import load
 from tests.gateways import gateway_on, lines_to, serving
-from tests.processes import SWITCHBOARD, Ended, environment, run, serve
+from tests.processes import SWITCHBOARD, Ended, environment, run, serve, start
+from tests.warm import Command
 
 CUSTOMERS = f"GET {API}/customers"
 EVERYBODY = [Key("mercately", customer.id) for customer in demo.customers()]
@@ -70,10 +71,8 @@ async def until(holds: Callable[[], Any], what: str) -> None:
 
 
 @asynccontextmanager
-async def syncing(folder: Path, **settings: object) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        *SWITCHBOARD, "sync", cwd=folder, env=environment(**settings), stdout=PIPE, stderr=PIPE
-    )
+async def syncing(folder: Path, **settings: object) -> AsyncIterator[Process | Command]:
+    process = await start(folder, "sync", **settings)
     try:
         yield process
     finally:
@@ -217,15 +216,13 @@ async def names(storage: Storage, id: str) -> set[str | None]:
 async def test_a_gateway_brings_what_changes_at_a_source(tmp_path: Path, database_url: str) -> None:
     pablo, gone = demo.customers()[:2]
     settings = load(database_url=database_url, data_dir=tmp_path, directory_interval=0.2)
-    async with open_storage(database_url) as storage:
-        await storage.migrate()
-        async with gateway_on(settings) as gateway:
-            gateway.mercately._customers = {pablo.id: pablo, gone.id: gone}
-            while not await names(storage, gone.id):
-                await asyncio.sleep(0.05)
-            gateway.mercately._customers = {pablo.id: replace(pablo, first_name="Paula")}
-            while await names(storage, pablo.id) != {"Paula"} or await names(storage, gone.id):
-                await asyncio.sleep(0.05)
+    async with open_storage(database_url) as storage, gateway_on(settings) as gateway:
+        gateway.mercately._customers = {pablo.id: pablo, gone.id: gone}
+        while not await names(storage, gone.id):
+            await asyncio.sleep(0.05)
+        gateway.mercately._customers = {pablo.id: replace(pablo, first_name="Paula")}
+        while await names(storage, pablo.id) != {"Paula"} or await names(storage, gone.id):
+            await asyncio.sleep(0.05)
 
 
 async def test_a_gateway_stops_promptly_in_the_middle_of_a_pass(tmp_path: Path) -> None:

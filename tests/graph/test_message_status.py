@@ -10,7 +10,6 @@ import pytest
 from pydantic import SecretStr
 
 from adapters.hyber import sandbox as people
-from gateway.server import migrate
 from gateway.settings import Sending, Settings
 from resolvers.ids import to_id
 from tests.gateways import Gateway, free_port, gateway_on
@@ -36,7 +35,6 @@ async def gateway(settings: Settings, database_url: str) -> AsyncIterator[Gatewa
             "reports_secret": SecretStr("a1B2c3D4e5F6g7H8"),
         }
         settings = settings.model_copy(update=ours)
-        await migrate(settings)
         async with gateway_on(settings, listener=listener) as opened:
             opened.hyber.moment = 0.3  # so that somebody can watch
             yield opened

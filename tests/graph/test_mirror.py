@@ -84,7 +84,6 @@ async def world(
         poster or PosterSandbox() as pos,
         open_adapters(lines_to(crm, pos), database_url) as adapters,
     ):
-        await adapters.storage.migrate()
         yield World(adapters, crm, pos)
 
 

@@ -7,7 +7,6 @@ from typing import cast
 import pytest
 from sqlalchemy.pool import QueuePool
 
-from adapters.storage.client import open_storage
 from gateway.settings import load
 from tests.gateways import Gateway, gateway_on
 from tests.services import Mariadb
@@ -75,14 +74,12 @@ async def test_somebody_whom_only_a_dead_source_can_know_is_an_error_there(gatew
 
 
 async def test_without_the_database_what_needs_it_is_an_error_and_the_rest_is_answered(
-    tmp_path: Path, mariadb_server: Mariadb, mariadb_url: str
+    tmp_path: Path, mariadb_server: Mariadb, our_mariadb_url: str
 ) -> None:
     query = """{ agents { id } conversations(first: 5) { edges { node { id customer { firstName } } } }
       customers { edges { node { id } } }
       customer(by: {mercatelyId: "4880pbiig3874"}) { firstName notes balance { amount } groups { name } } }"""
-    async with open_storage(mariadb_url) as storage:
-        await storage.migrate()
-    settings = load(data_dir=tmp_path, timeout=4, drain=2, directory_interval=0, database_url=mariadb_url)
+    settings = load(data_dir=tmp_path, timeout=4, drain=2, directory_interval=0, database_url=our_mariadb_url)
     async with gateway_on(settings) as gateway:
         await gateway.data(query)
         mariadb_server.stop()

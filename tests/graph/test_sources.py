@@ -9,7 +9,6 @@ from adapters.lines import Line
 from adapters.mercately.client import MercatelySettings
 from adapters.poster.client import PosterSettings
 from adapters.rest import Mode
-from gateway.server import migrate
 from gateway.settings import Settings, load
 from tests.gateways import Gateway, gateway_on
 from tests.services import Mariadb
@@ -118,10 +117,9 @@ async def test_an_operation_that_ran_out_of_time_was_failed_by_its_source(settin
 
 
 async def test_how_they_are_is_answered_when_nothing_is_reachable(
-    mariadb_server: Mariadb, mariadb_url: str
+    mariadb_server: Mariadb, our_mariadb_url: str
 ) -> None:
-    settings = load(database_url=mariadb_url)
-    await migrate(settings)
+    settings = load(database_url=our_mariadb_url)
     nobody = "http://127.0.0.1:9"
     lines = {
         "mercately": Line(Mode.REAL, MercatelySettings(url=nobody, slug="a", api_key=SecretStr("b"))),

@@ -124,16 +124,17 @@ async def office_on(database_url: str, rate: float | None = None) -> AsyncIterat
         if rate:
             hyber_settings = lines["hyber"].settings.model_copy(update={"rate": rate})
             lines = {**lines, "hyber": Line(Mode.REAL, hyber_settings)}
-        async with open_adapters(lines, database_url, database_patience=10) as adapters:
-            await adapters.storage.migrate()
-            async with open_post(adapters, Sending(environment="test")) as post:
-                yield Office(adapters, post, hyber, mercately, chatfuel)
+        async with (
+            open_adapters(lines, database_url, database_patience=10) as adapters,
+            open_post(adapters, Sending(environment="test")) as post,
+        ):
+            yield Office(adapters, post, hyber, mercately, chatfuel)
 
 
 @pytest.fixture
-def database_url(mariadb_url: str) -> str:
+def database_url(our_mariadb_url: str) -> str:
     """One kind: how the ledger is on the other, its own tests say, and those that kill."""
-    return mariadb_url
+    return our_mariadb_url
 
 
 @pytest.fixture
@@ -295,7 +296,7 @@ async def test_a_single_message_finds_its_way_beside_a_broadcast(slow: Office) -
     )
     started = monotonic()
 
-    message, _ = await slow.adapters.storage.messages.add(new)
+    message = (await slow.adapters.storage.messages.add(new)).message
     sent = await slow.post.pump.send(message)
 
     assert sent

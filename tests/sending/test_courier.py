@@ -74,7 +74,7 @@ class Post:
             "channel": channels[0],
             "events": (Event(state=State.PENDING, channel=channels[0]),),
         }
-        message, _ = await self.ledger.add(NewMessage(**whole | said))
+        message = (await self.ledger.add(NewMessage(**whole | said))).message
         return message.id
 
     async def sent(self, *channels: Channel, **said: Any) -> Message:
@@ -110,7 +110,6 @@ async def post(database_url: str) -> AsyncIterator[Post]:
             lines_to(mercately, poster, hyber, chatfuel, timeout=0.5), database_url, database_patience=10
         ) as adapters,
     ):
-        await adapters.storage.migrate()
         yield Post(adapters, mercately, hyber, chatfuel)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
@@ -23,10 +22,9 @@ from resolvers.sending.body import Channel, Content
 from resolvers.sending.letter import Letter, write_letter
 from tests.gateways import CALM
 from tests.sending import hand
+from tests.sending.forks import FORKS
 from tests.services import Mariadb, Redis
 
-FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.sending.hand"])
 PATIENCE = 60
 PEOPLE, WITHOUT_PHONE = 2_000, 100
 RECIPIENTS = PEOPLE - WITHOUT_PHONE
@@ -88,7 +86,6 @@ class Firm:
 async def firm_on(url: str, kind: Kind, tmp_path: Any, **settings: Any) -> AsyncIterator[Firm]:
     vendor = Vendor(lost=0.02)
     async with serving(vendor) as at, open_storage(url, patience=10) as storage:
-        await storage.migrate()
         await fill(storage, kind, PEOPLE)
         hyber = {
             "url": at,
@@ -107,17 +104,16 @@ async def firm_on(url: str, kind: Kind, tmp_path: Any, **settings: Any) -> Async
 
 
 @pytest.fixture
-async def firm(mariadb_url: str, redis_url: str, tmp_path: Any) -> AsyncIterator[Firm]:
+async def firm(our_mariadb_url: str, redis_url: str, tmp_path: Any) -> AsyncIterator[Firm]:
     """With MariaDB and Redis."""
-    async for firm in firm_on(mariadb_url, Kind.MARIADB, tmp_path, broker_url=redis_url):
+    async for firm in firm_on(our_mariadb_url, Kind.MARIADB, tmp_path, broker_url=redis_url):
         yield firm
 
 
 @pytest.fixture
-async def small_firm(tmp_path: Any) -> AsyncIterator[Firm]:
+async def small_firm(our_sqlite_url: str, tmp_path: Any) -> AsyncIterator[Firm]:
     """With nothing but a file."""
-    url = f"sqlite+aiosqlite:///{tmp_path / 'switchboard.db'}"
-    async for firm in firm_on(url, Kind.SQLITE, tmp_path):
+    async for firm in firm_on(our_sqlite_url, Kind.SQLITE, tmp_path):
         yield firm
 
 

@@ -6,7 +6,6 @@ But at a vendor that cannot be asked what it took, unknown, and said so.
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from multiprocessing import get_context
 from time import time
 
 import pytest
@@ -14,15 +13,13 @@ from pydantic import SecretStr
 
 from adapters.sandbox import Sandbox
 from adapters.storage.messages import Id, Message, State
-from gateway.server import migrate
 from gateway.settings import Settings
 from resolvers.messages import message_key
 from resolvers.sending.courier import SETTLE
 from tests.gateways import Gateway, gateway_on
 from tests.sending import victim
+from tests.sending.forks import FORKS
 
-FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.sending.victim"])
 LEFT = "after the request has left"
 TIMEOUT = 20
 SETTLED = SETTLE + TIMEOUT * 1_000 + 1_000
@@ -77,7 +74,6 @@ class Office:
 @pytest.fixture
 async def office(settings: Settings, database_url: str) -> AsyncIterator[Office]:
     settings = settings.model_copy(update={"database_url": SecretStr(database_url)})
-    await migrate(settings)
     async with gateway_on(settings, timeout=TIMEOUT) as gateway:
         gateway.hyber.moment = 60  # in which nothing is delivered yet
         yield Office(gateway)

@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
-from multiprocessing import get_context
 from time import monotonic
 from typing import Any
 
@@ -15,11 +14,10 @@ from redis.asyncio import Redis as Client
 from adapters.errors import Unavailable
 from resolvers.sending.limits import MARGIN, Limits, Turn, open_limits, portion
 from tests.sending import hammer
+from tests.sending.forks import FORKS
 from tests.sending.hammer import Use
 from tests.services import Redis
 
-FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.sending.hammer"])
 NOWHERE = "redis://127.0.0.1:1/0"
 A_LITTLE = 0.08
 """Seconds that a busy machine may take for nothing."""

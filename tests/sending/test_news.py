@@ -14,7 +14,6 @@ from pydantic import SecretStr
 from redis.asyncio import Redis as Client
 
 from adapters.storage.messages import Id, State
-from gateway.server import migrate
 from gateway.settings import Settings
 from resolvers.messages import message_key
 from resolvers.sending import news as module
@@ -70,7 +69,6 @@ async def test_who_watches_at_one_gateway_sees_what_another_does(
     monkeypatch.setattr(watch, "TURN", 60)
     urls = {"database_url": SecretStr(database_url), "redis_url": SecretStr(redis_url)}
     settings = settings.model_copy(update=urls)
-    await migrate(settings)
     async with gateway_on(settings) as here, gateway_on(settings) as there:
         await heard(here.post.news, there.post.news)
         input = {

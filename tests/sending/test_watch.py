@@ -24,7 +24,6 @@ from tests.services import Mariadb
 @pytest.fixture
 async def adapters(database_url: str) -> AsyncIterator[Adapters]:
     async with open_adapters(lines_to(), database_url) as opened:
-        await opened.storage.migrate()
         yield opened
 
 
@@ -53,7 +52,7 @@ async def queued(ledger: Messages, **said: Any) -> Id:
         "due": int(time() * 1000),
         "events": (Event(state=State.PENDING, channel="sms"),),
     }
-    message, _ = await ledger.add(NewMessage(**whole | said))
+    message = (await ledger.add(NewMessage(**whole | said))).message
     return message.id
 
 

@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 
 from adapters.hyber.sandbox import ALPHA_NAME
 from adapters.lines import Lines
-from adapters.storage.messages import Message, Messages, NewMessage
+from adapters.storage.messages import Added, Message, Messages, NewMessage
 from gateway.settings import Settings
 from resolvers.sending.courier import Courier
 from tests.gateways import serving
@@ -69,7 +69,7 @@ def _doom(point: str) -> None:
 
     add, ask, accepted = Messages.add, Courier._ask, Courier._accepted
 
-    async def doomed_add(self: Messages, new: NewMessage) -> tuple[Message, bool]:
+    async def doomed_add(self: Messages, new: NewMessage) -> Added:
         here("before it is written down")
         added = await add(self, new)
         here("after it is written down")
