@@ -3,7 +3,7 @@
 All that is one SELECT over a page of people: planning writes down what it says, a preview counts it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from functools import reduce
 from operator import add, or_
