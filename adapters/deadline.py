@@ -5,7 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+class _Block:
+    def __init__(self, seconds: float, outer: "_Block | None") -> None:
+        self.own_end = asyncio.get_running_loop().time() + seconds
+        self.outer = outer
+
+    @property
+    def end(self) -> float:
+        return self.own_end if self.outer is None else min(self.own_end, self.outer.end)
+
+
+_block: ContextVar[_Block | None] = ContextVar("deadline", default=None)
 
 
 @contextmanager
@@ -14,15 +25,33 @@ def deadline(seconds: float) -> Iterator[None]:
 
     A block inside another cannot make it longer.
     """
-    outer = _deadline.get()
-    own = asyncio.get_running_loop().time() + seconds
-    token = _deadline.set(own if outer is None else min(own, outer))
+    with _inside(_Block(seconds, _block.get())):
+        yield
+
+
+@contextmanager
+def clock_stopped(seconds: float) -> Iterator[None]:
+    """For what is known to take longer: the blocks around wait for it, which itself has so many seconds."""
+    outer, started = _block.get(), asyncio.get_running_loop().time()
+    try:
+        with _inside(_Block(seconds, None)):
+            yield
+    finally:
+        took = asyncio.get_running_loop().time() - started
+        while outer is not None:
+            outer.own_end, outer = outer.own_end + took, outer.outer
+
+
+@contextmanager
+def _inside(block: _Block) -> Iterator[None]:
+    token = _block.set(block)
     try:
         yield
     finally:
-        _deadline.reset(token)
+        _block.reset(token)
 
 
 def current() -> float | None:
     """The moment on the event loop's clock, or None when nobody is waiting (background work)."""
-    return _deadline.get()
+    block = _block.get()
+    return None if block is None else block.end

@@ -3,7 +3,7 @@
 All that is one SELECT over a page of people: planning writes down what it says, a preview counts it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from functools import reduce
 from operator import add, or_
@@ -323,8 +323,10 @@ class _Judgement:
         names = [case((self._is_reached(way), f',"{way.channel}"'), else_="") for way in self._plan.ways]
         part = literal('{"channels":[') + func.substr(reduce(add, names), 2, type_=String) + "]"
         if values := _values(self._plan):
-            said: Sequence[Any] = [
-                part for value in values for part in (value.value, self._known[_COLUMNS[value]])
+            said = [
+                literal(f'"{value}":')
+                + func.coalesce(func.json_quote(self._known[_COLUMNS[value]], type_=String), "null")
+                for value in values
             ]
-            part += literal(',"values":') + func.json_object(*said, type_=String)
+            part += literal(',"values":{') + reduce(lambda one, next: one + "," + next, said) + "}"
         return part + "}"

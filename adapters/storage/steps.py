@@ -35,7 +35,7 @@ from adapters.storage.tables import CHUNK, DELIVERY, Moment
 
 PAGE = 20_000
 """So many people are planned in one transaction."""
-PAGE_OF_ONE_WRITER = 100_000
+PAGE_OF_ONE_WRITER = 150_000
 """SQLite writes all leaves of an index anew in every transaction that fills it: the fewer, the faster."""
 CACHE_OF_ONE_WRITER, USUAL_CACHE = 64_000, 2_000
 """KiB in which it keeps these leaves meanwhile."""

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
-from adapters.deadline import deadline
+from adapters.deadline import clock_stopped, current, deadline
 from adapters.errors import TimedOut, Unavailable
 from adapters.storage.client import SchemaState, Storage, open_storage
 from adapters.storage.directory import Entry, Filter
@@ -429,6 +429,22 @@ async def test_the_deadline_of_the_request_is_ours(everyprint: Everyprint) -> No
         await everyprint.groups()
 
     assert await everyprint.groups() == []
+
+
+async def test_a_deadline_waits_for_what_is_known_to_take_longer(everyprint: Everyprint) -> None:
+    with deadline(60), deadline(0):
+        with clock_stopped(30):
+            assert await everyprint.groups() == []
+        with pytest.raises(TimedOut):
+            await everyprint.groups()
+
+    with deadline(60), deadline(30):
+        before = current()
+        with clock_stopped(5):
+            assert before
+            assert (current() or 0) < before
+            await asyncio.sleep(0.01)
+        assert before < (current() or 0) < before + 5
 
 
 async def test_a_database_that_hangs_is_given_up_in_time(
