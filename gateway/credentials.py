@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -18,8 +18,10 @@ from adapters.flights import Flights
 from adapters.storage.api_keys import ROUGHLY, ApiKey, ApiKeys
 from gateway.remembered import Remembered
 from gateway.settings import Settings, UseAuth, is_loopback, variable_name
-from gateway.tokens import BadToken, NoKeys, Tokens
 from resolvers.caller import ANYBODY, Caller, Kind
+
+if TYPE_CHECKING:
+    from gateway.tokens import Tokens
 
 HEADER = "X-Api-Key"
 REMEMBERED = 3.0
@@ -92,7 +94,7 @@ def new_key() -> tuple[str, str, str]:
 
 
 class Credentials:
-    def __init__(self, settings: Settings, keys: ApiKeys, tokens: Tokens | None) -> None:
+    def __init__(self, settings: Settings, keys: ApiKeys, tokens: "Tokens | None") -> None:
         self._auth = settings.auth
         self._is_local = settings.is_local
         self._has_names = settings.unix is None
@@ -184,6 +186,8 @@ class Credentials:
             return await self._of_key(text)
         if self._tokens is None:
             raise Refused("This is no API key of this gateway, and it takes no tokens.")
+        from gateway.tokens import BadToken, NoKeys
+
         try:
             return await self._tokens.caller(text)
         except BadToken as error:
@@ -242,9 +246,16 @@ class Credentials:
         task.add_done_callback(self._background.discard)
 
 
+def _tokens(jwt_keys: str, settings: Settings) -> "Tokens":
+    # Late: who takes no tokens starts without what it takes to check them.
+    from gateway.tokens import Tokens
+
+    return Tokens(jwt_keys, settings)
+
+
 @asynccontextmanager
 async def open_credentials(settings: Settings, keys: ApiKeys) -> AsyncIterator[Credentials]:
-    tokens = Tokens(settings.jwt_keys, settings) if settings.jwt_keys else None
+    tokens = _tokens(settings.jwt_keys, settings) if settings.jwt_keys else None
     credentials = Credentials(settings, keys, tokens)
     with suppress(NotNow):  # then who asks first finds out
         await credentials.is_open()

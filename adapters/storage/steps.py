@@ -104,7 +104,7 @@ async def _deliveries(
     MySQL would write all rows down on disk to number them as SQLite does: it counts in a variable.
     """
     one, is_out = people.c, people.c.why.is_not(None)
-    by_address = [one.key, one.person]
+    by_address = [one.key.is_(None), one.key, one.person]
     if is_mysql(connection):
         await connection.execute(text("SET @planned = 0"))
         place: ColumnElement[int] = literal_column("(@planned := @planned + 1)")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gateway.settings import Settings
+from gateway.settings import Settings, UseAuth
 from resolvers.ids import to_id
 from tests.gateways import Gateway, gateway_on
 
@@ -159,7 +159,9 @@ async def test_what_is_refused_names_the_fields_asks_nobody_and_leaves_the_balan
 
 async def test_without_the_database_nothing_is_said_to_be_done(settings: Settings) -> None:
     nowhere = SecretStr("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
-    async with gateway_on(settings.model_copy(update={"database_url": nowhere})) as gateway:
+    async with gateway_on(
+        settings.model_copy(update={"database_url": nowhere, "auth": UseAuth.OPEN})
+    ) as gateway:
         error = await gateway.error(ADJUST, input=input_of())
 
     assert error["extensions"] == {"code": "SOURCE_UNAVAILABLE", "source": "EVERYPRINT"}

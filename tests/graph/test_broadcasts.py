@@ -14,7 +14,7 @@ from adapters.poster.client import PosterSettings
 from adapters.rest import Mode
 from adapters.storage.audience import NO_MESSENGER_ID, NO_OPT_IN, NO_PHONE, SUPPRESSED, TOO_LONG
 from adapters.storage.messages import Event, Failure, Id, State
-from gateway.settings import Settings
+from gateway.settings import Settings, UseAuth
 from resolvers.audiences import MOST_CUSTOMERS
 from resolvers.broadcasting import EMPTY
 from resolvers.connections import to_cursor
@@ -459,7 +459,9 @@ async def test_an_unknown_template_is_refused_and_without_mercately_none_is_plan
 async def test_without_the_database_it_says_so(settings: Settings) -> None:
     nowhere = SecretStr("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
     id = to_id("Broadcast", 1)
-    async with gateway_on(settings.model_copy(update={"database_url": nowhere})) as gateway:
+    async with gateway_on(
+        settings.model_copy(update={"database_url": nowhere, "auth": UseAuth.OPEN})
+    ) as gateway:
         errors = [await gateway.error(query, input=input_of()) for query in (START, PREVIEW)]
         errors += [
             await gateway.error(CHANGE % what, id=id) for what in ("pause", "resume", "cancel", "retry")

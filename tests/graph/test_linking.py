@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gateway.settings import Settings
+from gateway.settings import Settings, UseAuth
 from resolvers.ids import to_id
 from tests.gateways import Gateway, gateway_on
 
@@ -149,7 +149,9 @@ async def test_without_the_database_nobody_is_linked_or_parted(
     settings: Settings, query: str, variables: dict[str, Any]
 ) -> None:
     nowhere = SecretStr("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
-    async with gateway_on(settings.model_copy(update={"database_url": nowhere})) as gateway:
+    async with gateway_on(
+        settings.model_copy(update={"database_url": nowhere, "auth": UseAuth.OPEN})
+    ) as gateway:
         error = await gateway.error(query, **variables)
 
     assert error["extensions"] == {"code": "SOURCE_UNAVAILABLE", "source": "EVERYPRINT"}

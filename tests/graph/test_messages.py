@@ -12,7 +12,7 @@ from adapters.hyber import sandbox as phones
 from adapters.hyber.client import HyberSettings
 from adapters.lines import Line
 from adapters.rest import Mode
-from gateway.settings import Settings
+from gateway.settings import Settings, UseAuth
 from resolvers.connections import to_cursor
 from resolvers.content import NO_ALPHA_NAME, NO_TITLE
 from resolvers.ids import to_id
@@ -553,7 +553,9 @@ async def test_without_hyber_an_sms_has_to_say_whom_it_comes_from_and_fails(sett
 
 async def test_without_the_database_nothing_is_sent(settings: Settings) -> None:
     nowhere = SecretStr("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
-    async with gateway_on(settings.model_copy(update={"database_url": nowhere})) as gateway:
+    async with gateway_on(
+        settings.model_copy(update={"database_url": nowhere, "auth": UseAuth.OPEN})
+    ) as gateway:
         errors = [
             await gateway.error(SEND, input=input_of()),
             await gateway.error(CANCEL, id=to_id("Message", "0:1")),

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from adapters.storage.identity import Key
-from gateway.settings import Settings
+from gateway.settings import Settings, UseAuth
 from resolvers.ids import to_id
 from tests.gateways import Gateway, gateway_on
 
@@ -473,7 +473,9 @@ async def test_a_change_at_a_source_that_is_not_there_was_certainly_not_made(tow
 
 async def test_what_was_written_and_cannot_be_read_again_says_that_it_was_written(settings: Settings) -> None:
     nowhere = SecretStr("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
-    async with gateway_on(settings.model_copy(update={"database_url": nowhere})) as gateway:
+    async with gateway_on(
+        settings.model_copy(update={"database_url": nowhere, "auth": UseAuth.OPEN})
+    ) as gateway:
         gateway.mercately.trouble("reset", path="GET ")
 
         error = await gateway.error(CREATE, input={"firstName": "A", "lastName": "B", "email": "a@b.ec"})
@@ -485,7 +487,9 @@ async def test_what_was_written_and_cannot_be_read_again_says_that_it_was_writte
 
 async def test_without_the_database_nobody_is_saved(settings: Settings) -> None:
     nowhere = SecretStr("mysql+aiomysql://nobody@127.0.0.1:1/nothing")
-    async with gateway_on(settings.model_copy(update={"database_url": nowhere})) as gateway:
+    async with gateway_on(
+        settings.model_copy(update={"database_url": nowhere, "auth": UseAuth.OPEN})
+    ) as gateway:
         error = await gateway.error(SAVE, input={"messengerId": "1", "lastName": "A", "gender": "MALE"})
 
     assert error["extensions"] == {"code": "SOURCE_UNAVAILABLE", "source": "EVERYPRINT"}
