@@ -9,8 +9,9 @@ from time import time
 from typing import Any, NamedTuple
 
 import pytest
+from alembic import command
 from hypothesis import strategies as some
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from adapters.storage.audience import (
     MISSING,
@@ -32,8 +33,9 @@ from adapters.storage.client import Storage, open_storage
 from adapters.storage.directory import Entry
 from adapters.storage.everyprint import NotFound
 from adapters.storage.identity import Key, order
-from adapters.storage.messages import ANY_CHANNEL, KeyReused, Message
+from adapters.storage.messages import ANY_CHANNEL, Event, KeyReused, Message, NewMessage
 from adapters.storage.messages import State as Sending
+from adapters.storage.migrations.run import config
 from adapters.storage.tables import BROADCAST, CHUNK, DELIVERY, ENTRY, SUPPRESSION, LinkRow, now
 from tests.properties import holds_for_any
 
@@ -533,3 +535,43 @@ async def test_broadcasts_come_back_as_they_were_added_newest_first(broadcasts: 
     assert await broadcasts.count() == 3
     with pytest.raises(NotFound):
         await broadcasts.pause(404)
+
+
+async def test_what_was_planned_and_sent_before_is_found_after_a_migration(storage: Storage) -> None:
+    """Back and forth again: with their addresses written down twice, and opt-outs only in profiles."""
+
+    def downgrade(connection: Connection) -> None:
+        steps = config()
+        steps.attributes["connection"] = connection
+        command.downgrade(steps, "0008")
+
+    no = [entry("mercately", "m1", PHONE, opt_in=False), entry("everyprint", "24", OTHER_PHONE)]
+    await storage.directory.upsert(no)
+    broadcast = await done(storage.broadcasts, await add(storage.broadcasts, Plan(ways=(MESSENGER, SMS))))
+    new = NewMessage(
+        phone=PHONE,
+        body=b"{}",
+        due=1,
+        idempotency_key="k",
+        input_hash="a",
+        events=(Event(state=Sending.PENDING),),
+    )
+    message = (await storage.messages.add(new))[0]
+    before = await rows_of(storage.broadcasts, broadcast)
+
+    async with storage._engine.execution_options(writes=True).begin() as connection:
+        await connection.run_sync(downgrade)
+        rows = (await connection.exec_driver_sql("SELECT phone, recipient_key FROM delivery")).all()
+        assert sorted(map(str, rows)) == sorted(
+            map(str, [(PHONE, PHONE), (OTHER_PHONE, "24"), (PHONE, None)])
+        )
+    await storage.migrate()
+
+    assert await rows_of(storage.broadcasts, broadcast) == before
+    assert await storage.messages.first("k", "a") == message
+    assert {row.id for row in await storage.messages.to_person([PHONE], [], 9)} == {message.id, before[0].id}
+    assert await storage.messages.count_to_person([OTHER_PHONE], ["24"]) == 1
+    assert [told(row) for row in await planned(storage.broadcasts, Plan(ways=(WHATSAPP,)))] == [
+        ("whatsapp", ["whatsapp"], None),
+        (None, [], NO_OPT_IN),
+    ]
