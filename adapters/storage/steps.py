@@ -39,8 +39,6 @@ PAGE_OF_ONE_WRITER = 150_000
 """SQLite writes all leaves of an index anew in every transaction that fills it: the fewer, the faster."""
 CACHE_OF_ONE_WRITER, USUAL_CACHE = 64_000, 2_000
 """KiB in which it keeps these leaves meanwhile."""
-ROOM = 1_000_000
-"""So many numbers are for those of a page who get it; behind them are those of who is skipped."""
 SETTLED = 30_000
 """Milliseconds after which nobody has anything in hand any more that was taken before."""
 CHUNK_SIZE = 1_000
@@ -75,7 +73,7 @@ async def plan(connection: AsyncConnection, current: AnyRow, moment: int, size: 
         await connection.execute(_once_an_address(connection, rows))
         for row in await connection.execute(_counted(current.id, last)):
             total, last = total + row.rows, max(last, row.last)
-            if not row.is_out:
+            if row.state == messages.State.PENDING:
                 chunks += _chunks(current.id, current.chunks + len(chunks), row.first, row.last)
     if chunks:
         await connection.execute(insert(CHUNK), chunks)
@@ -104,7 +102,7 @@ async def _deliveries(
     MySQL would write all rows down on disk to number them as SQLite does: it counts in a variable.
     """
     one, is_out = people.c, people.c.why.is_not(None)
-    by_address = [one.key.is_(None), one.key, one.person]
+    by_address = [is_out, one.key, one.person]
     if is_mysql(connection):
         await connection.execute(text("SET @planned = 0"))
         place: ColumnElement[int] = literal_column("(@planned := @planned + 1)")
@@ -112,7 +110,7 @@ async def _deliveries(
         place = func.row_number().over(order_by=by_address)
     row = {
         "broadcast_id": literal(id),
-        "seq": literal(last) + case((is_out, ROOM), else_=0) + place,
+        "seq": literal(last) + place,
         "own_key": one.key,
         "phone": func.nullif(one.phone, one.key),
         "messenger_id": func.nullif(one.messenger_id, one.key),
@@ -149,12 +147,13 @@ def _once_an_address(connection: AsyncConnection, rows: Select[Any]) -> Any:
 
 
 def _counted(id: int, last: int) -> Any:
-    """The new ones: how many get it, how many are skipped, and from where to where they are."""
-    seq, is_out = DELIVERY.c.seq, (DELIVERY.c.seq > last + ROOM).label("is_out")
+    """The new ones in each state: how many they are, and from where to where."""
+    seq, state = DELIVERY.c.seq, DELIVERY.c.state
     place = func.min(seq).label("first"), func.max(seq).label("last")
-    new = select(is_out, func.count().label("rows"), *place).where(DELIVERY.c.broadcast_id == id, seq > last)
-    # Its other indexes do not say which of the new rows are visible, and it would look up each of them.
-    return new.group_by(is_out).with_hint(DELIVERY, "FORCE INDEX (PRIMARY)", "mysql")
+    rows = select(state, func.count().label("rows"), *place).group_by(state)
+    new = rows.where(*in_states(id, messages.State.PENDING, messages.State.SKIPPED), seq > last)
+    # Its other indexes do not say which of the new rows are visible, and MySQL would look up each of them.
+    return new.with_hint(DELIVERY, "FORCE INDEX (PRIMARY)", "mysql")
 
 
 def _chunks(id: int, count: int, first: int, last: int) -> Iterator[dict[str, Any]]:

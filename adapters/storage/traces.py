@@ -54,7 +54,7 @@ class Traces(Questions):
     @reads
     async def messages(self, connection: AsyncConnection, addresses: Addresses) -> int:
         """How many messages are to one of the addresses."""
-        rows = select(func.count()).select_from(sent_to(addresses.phones, addresses.messenger_ids))
+        rows = select(func.count(sent_to(addresses.phones, addresses.messenger_ids).c.seq))
         return await connection.scalar(rows) or 0
 
     @reads
