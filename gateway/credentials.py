@@ -160,8 +160,8 @@ class Credentials:
         if self._has_keys is None:
             await self._look_for_keys()
         elif not self._has_keys and monotonic() - self._looked_at > REMEMBERED:
-            self._looked_at = monotonic()
-            self._meanwhile(self._look_for_keys())
+            self._looked_at = monotonic()  # so of several who come, one waits for the answer
+            await self._look_for_keys()
         return not self._has_keys
 
     async def until_it_ends(self, caller: Caller) -> None:
