@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -395,6 +396,23 @@ def redis() -> Iterator[Redis]:
     """A private Redis, for as long as the block lasts."""
     with _private(Redis) as server:
         yield server
+
+
+@contextmanager
+def gone(server: Redis) -> Iterator[None]:
+    os.kill(server.pid, signal.SIGKILL)
+    server.stop()
+    yield
+    server.start()
+
+
+@contextmanager
+def hanging(server: Redis) -> Iterator[None]:
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -1,11 +1,9 @@
 """The engine: a chunk that is kicked -> somebody with a free slot sends it, whatever its broker does."""
 
 import asyncio
-import os
-import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -16,7 +14,7 @@ from adapters.errors import Unavailable
 from resolvers.sending import brokers
 from resolvers.sending.engine import Engine, open_engine
 from resolvers.tasks import stop
-from tests.services import Redis
+from tests.services import Redis, gone, hanging
 
 QUEUE = "switchboard:test:chunk.v1"
 Chunk = tuple[int, int, str]
@@ -174,23 +172,6 @@ async def test_a_stream_never_grows_beyond_its_bound(redis_url: str, monkeypatch
             await giver.engine.kick(1, n, "token")
 
         assert await client.xlen(QUEUE) <= 300
-
-
-@contextmanager
-def gone(server: Redis) -> Iterator[None]:
-    os.kill(server.pid, signal.SIGKILL)
-    server.stop()
-    yield
-    server.start()
-
-
-@contextmanager
-def hanging(server: Redis) -> Iterator[None]:
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("trouble", [gone, hanging])

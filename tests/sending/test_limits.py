@@ -1,10 +1,8 @@
 """Limits: who asks for a turn, and how often -> who gets one when, in one process and through Redis."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, MutableMapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
 from time import monotonic
 from typing import Any
 
@@ -16,7 +14,7 @@ from resolvers.sending.limits import MARGIN, Limits, Turn, open_limits, portion
 from tests.sending import hammer
 from tests.sending.forks import FORKS
 from tests.sending.hammer import Use
-from tests.services import Redis
+from tests.services import Redis, gone, hanging
 
 NOWHERE = "redis://127.0.0.1:1/0"
 A_LITTLE = 0.08
@@ -242,23 +240,6 @@ async def test_another_environment_has_limits_of_its_own_and_nothing_stays(redis
 
     assert all(0 < milliseconds <= 400 for milliseconds in left[:3])
     assert 59_000 < left[3] <= 60_000
-
-
-@contextmanager
-def gone(server: Redis) -> Iterator[None]:
-    os.kill(server.pid, signal.SIGKILL)
-    server.stop()
-    yield
-    server.start()
-
-
-@contextmanager
-def hanging(server: Redis) -> Iterator[None]:
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("trouble", [gone, hanging])
