@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from adapters.deadline import deadline
 from adapters.errors import SourceError
 from gateway.credentials import Misdirected, Missing, Refused
-from gateway.keys import ADAPTERS, CALLER, CREDENTIALS, POST, REQUEST_ID, RETURN_CODE
+from gateway.keys import ADAPTERS, CALLER, CREDENTIALS, GATE, POST, REQUEST_ID, RETURN_CODE
 from gateway.parameters import Parameters, read
 from gateway.settings import Settings, variable_name
 from resolvers.broadcasting import start
@@ -110,6 +110,8 @@ async def _serve(settings: Settings, endpoint: Endpoint, request: web.Request) -
         way_out = f"Send the secret as the header {HEADER} or as the query parameter secret."
         return _answer(request, WRONG, _message(way_out), status=401)
     request[CALLER] = DOOR
+    if settings.door_secret is not None:
+        await request.app[GATE].shown(DOOR)
     context = Context(
         request.app[ADAPTERS], request.app[POST], request[REQUEST_ID], settings.timeout, settings.region, DOOR
     )
