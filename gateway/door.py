@@ -88,13 +88,17 @@ async def broadcast_to_group(context: Context, said: Parameters) -> Answer:
 
 async def send_to_one(context: Context, said: Parameters) -> Answer:
     to = RecipientInput(messenger_id=said.get("customer_id") or "")
-    input = SendMessageInput(to=to, channels=[Channel.MESSENGER], content=_content(said))
+    key = said.get("idempotencyKey")
+    input = SendMessageInput(to=to, channels=[Channel.MESSENGER], content=_content(said), idempotency_key=key)
     message = await to_the_end(send(context, input, said))
     return {"message_id": message.id}
 
 
 async def _broadcast(context: Context, said: Parameters, audience: AudienceInput) -> Answer:
-    input = BroadcastInput(audience=audience, channels=[Channel.MESSENGER], content=_content(said))
+    key = said.get("idempotencyKey")
+    input = BroadcastInput(
+        audience=audience, channels=[Channel.MESSENGER], content=_content(said), idempotency_key=key
+    )
     broadcast = await to_the_end(start(context, input, said))
     return {"broadcast_id": broadcast.id}
 
