@@ -168,7 +168,8 @@ class Settings(BaseSettings):
         ge=0,
         le=100_000,
         description="Requests a second from one address, in the mean of some seconds, each operation over a "
-        "WebSocket among them; 0 is without limit. Who calls from this machine has none.",
+        "WebSocket among them; 0 is without limit. Who calls from this machine has none, nor have Hyber's "
+        "reports.",
     )
     credential_rate: float = Field(
         100,

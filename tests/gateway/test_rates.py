@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from adapters.storage.tables import now
 from gateway.credentials import new_key
-from gateway.settings import Settings, UseAuth
+from gateway.settings import REPORTS, Settings, UseAuth
 from tests.gateways import Gateway, gateway_on
 from tests.issuer import CLAIM, Issuer, bearer, settings_for
 
@@ -132,6 +132,23 @@ async def test_guessing_is_slowed_by_the_address(strict: Settings, path: str) ->
         good = await key_of(gateway)
         assert (await ask(gateway, good, address))[0] == 429, "nor does it learn what is right"
         assert await ask(gateway, good) == (200, "")
+
+
+async def test_hybers_reports_come_as_fast_as_they_are(strict: Settings) -> None:
+    secret = "a1B2c3D4e5F6g7H8"
+    async with gateway_on(strict.model_copy(update={"reports_secret": SecretStr(secret)})) as gateway:
+
+        async def push(secret: str, times: int) -> list[int]:
+            url, headers = f"{gateway.url}{REPORTS}/{secret}", {"X-Forwarded-For": "198.51.100.7"}
+            statuses = []
+            for _ in range(times):
+                async with gateway.session.post(url, data="[]", headers=headers) as response:
+                    statuses.append(response.status)
+            return statuses
+
+        assert await push(secret, 9) == [200] * 9
+        assert await push(f"{secret}9", 6) == [404] * 4 + [429] * 2
+        assert await push(secret, 1) == [200]
 
 
 @asynccontextmanager
