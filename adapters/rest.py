@@ -147,8 +147,9 @@ class Rest(ABC):
     def __init__(self, settings: Source, mode: Mode, session: aiohttp.ClientSession) -> None:
         self.mode = mode
         self.record = Record(self.title)
-        self.circuit = Circuit(settings.probe_interval)
         self._settings = settings
+        self._circuits = dict[str, Circuit]()
+        self._circuit(settings.url)
         self._session = session
         self._flights = Flights()
         self._cache = Cache()
@@ -188,6 +189,18 @@ class Rest(ABC):
     def timeout(self) -> float:
         """Seconds that a call may take."""
         return self._settings.timeout
+
+    @property
+    def circuit(self) -> Circuit:
+        """Of its hosts', that of the one which is worst off."""
+        return max(self._circuits.values(), key=lambda circuit: _WORSE.index(circuit.state))
+
+    def _circuit(self, url: str) -> Circuit:
+        """Each of its hosts has its own: where reports come from may be dead while messages are taken."""
+        host = url.split("/", 3)[2]
+        if host not in self._circuits:
+            self._circuits[host] = Circuit(self._settings.probe_interval)
+        return self._circuits[host]
 
     def read_anew(self) -> None:
         """Who asks from now on gets no answer that was asked for before, unless told how old it is."""
@@ -231,7 +244,7 @@ class Rest(ABC):
         read: Callable[[bytes], T],
         parameters: Mapping[str, str],
     ) -> T:
-        self._check_circuit()  # who boarded the call that tries whether it is back would wait with it
+        self._check_circuit(url)  # who boarded the call that tries whether it is back would wait with it
         try:
             return await self._flights.board(key, lambda: self._up_to_twice(question, url, read, parameters))
         except TimeoutError as error:
@@ -242,10 +255,11 @@ class Rest(ABC):
     ) -> T:
         """Once more after a trouble that may pass, if both fit into the time of one, and not too often."""
         clock = asyncio.get_running_loop().time
-        end = min(clock() + self._patience, deadline.current() or inf)
+        patience = self._patience(url)
+        end = min(clock() + patience, deadline.current() or inf)
         self._retries.asked()
         try:
-            in_time = _within(self._patience, self._settings)
+            in_time = _within(patience, self._settings)
             return await self._call(question, "GET", url, read, params=parameters, timeout=in_time)
         except Unasked:
             raise
@@ -258,10 +272,9 @@ class Rest(ABC):
         in_time = _within(end - clock(), self._settings)
         return await self._call(question, "GET", url, read, params=parameters, timeout=in_time)
 
-    @property
-    def _patience(self) -> float:
+    def _patience(self, url: str) -> float:
         """Seconds that a read may take: while it tries whether the source is back, little more than usual."""
-        if self.circuit.state is CircuitState.CLOSED:
+        if self._circuit(url).state is CircuitState.CLOSED:
             return self.timeout
         usual = self.record.percentile(95) or 0
         return min(self.timeout, max(self._settings.probe_interval, 2 * usual))
@@ -313,8 +326,9 @@ class Rest(ABC):
             raise Misconfigured(
                 self.name, f"{self.title} is not connected: `switchboard doctor` says what to set."
             )
-        self._check_circuit()
-        turn, ending = self.circuit.begin(), None
+        self._check_circuit(url)
+        circuit = self._circuit(url)
+        turn, ending = circuit.begin(), None
         call = self.record.call(question)
         status, body, detail = 0, b"", None
         try:
@@ -334,10 +348,10 @@ class Rest(ABC):
             if isinstance(error, Busy):
                 ending = Ending.ANSWERED
             if isinstance(error, Unavailable) and error.retry_after:
-                self.circuit.pause(turn, error.retry_after)
+                circuit.pause(turn, error.retry_after)
             raise
         finally:
-            self.circuit.end(turn, ending or _ENDINGS.get(call.outcome, Ending.GIVEN_UP))
+            circuit.end(turn, ending or _ENDINGS.get(call.outcome, Ending.GIVEN_UP))
             log.info(
                 "source",
                 source=self.name,
@@ -349,11 +363,12 @@ class Rest(ABC):
                 **({"detail": detail} if detail else {}),
             )
 
-    def _check_circuit(self) -> None:
-        wait = self.circuit.wait
+    def _check_circuit(self, url: str) -> None:
+        circuit = self._circuit(url)
+        wait = circuit.wait
         if wait is None:
             return
-        why = "asks us to slow down" if self.circuit.paused else "keeps failing"
+        why = "asks us to slow down" if circuit.paused else "keeps failing"
         when = f"tried again in {ceil(wait)} s" if wait else "being tried again at this moment"
         raise Unasked(self.name, f"{self.title} {why} and is {when}.")
 
@@ -409,6 +424,8 @@ class Rest(ABC):
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(self.name, f"{self.title} cannot be reached: try again later.") from error
 
+
+_WORSE = CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN
 
 _ENDINGS = {
     "ok": Ending.ANSWERED,
