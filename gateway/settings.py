@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         "reports.",
     )
     credential_rate: float = Field(
-        100,
+        500,
         ge=0,
         le=100_000,
         description="The same with one API key, one token's owner or the door's secret, from all addresses "
