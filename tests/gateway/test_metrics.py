@@ -83,7 +83,7 @@ async def test_nobodys_data_is_in_it(town: Gateway) -> None:
 async def test_names_of_operations_do_not_grow_without_end() -> None:
     metrics = Metrics()
     for number in range(MOST_OPERATIONS + 50):
-        metrics.operation(f"Name{number}", ())
+        metrics.operation(f"Name{number}", (), 0.1)
     page = metrics.page(None).decode()
 
     assert page.count("switchboard_operations_total{") == MOST_OPERATIONS + 1
