@@ -133,8 +133,10 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _arrived(request: web.Request) -> AbstractContextManager[None]:
     """What the caller is in the middle of goes on here, and with our sources, whether or not we trace."""
-    given = request.headers.getall(tracing.TRACEPARENT, ())
-    if len(given) != 1:
+    if tracing.TRACEPARENT not in request.headers:
+        return _NO_TRACE
+    given = request.headers.getall(tracing.TRACEPARENT)
+    if len(given) > 1:
         return _NO_TRACE
     state = ",".join(request.headers.getall(tracing.TRACESTATE, ()))
     return tracing.going_on(tracing.read(given[0], state))
