@@ -54,7 +54,7 @@ def _is_wanted() -> bool:
         return False
     exporter = os.environ.get("OTEL_TRACES_EXPORTER", "").strip()
     if exporter:
-        return exporter == "otlp"
+        return "otlp" in exporter.split(",")
     return any(os.environ.get(name) for name in ENDPOINTS)
 
 

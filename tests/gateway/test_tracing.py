@@ -31,7 +31,7 @@ TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
 TRACESTATE = "congo=t61rcWkgMzE"
 ON = "OTEL_EXPORTER_OTLP_ENDPOINT"
 PHONE, TEXT = "+593990009102", "Your cards are ready, dear Zoraida"
-WEB_ID = "4880pbiig3874"
+WEB_ID, MESSENGER_ID = "4880pbiig3874", "2413659892012345"
 
 
 class Collector:
@@ -228,6 +228,9 @@ async def test_what_is_sent_is_part_of_the_trace_of_who_asked_for_it(
     async with traced(settings, collector) as gateway:
         await gateway.ask(send, {"traceparent": TRACEPARENT}, input=to)
         (sent,) = [asked for asked in gateway.hyber.asked if asked.method == "POST"]
+        by_bot = {"to": {"messengerId": MESSENGER_ID}, "content": {"messenger": {"text": TEXT}}}
+        await gateway.data(send, input=by_bot | {"channels": ["MESSENGER"]})
+        (asked,) = gateway.chatfuel.asked
 
     errand, call = collector.one("send hyber"), collector.one("hyber send")
     assert errand.trace_id.hex() == TRACE
@@ -236,7 +239,9 @@ async def test_what_is_sent_is_part_of_the_trace_of_who_asked_for_it(
     assert said(errand) == {"switchboard.source": "hyber", "switchboard.messages": 1}
     assert said(call)["url.template"] == "/{client}"
     assert sent.trace["traceparent"] == f"00-{TRACE}-{call.span_id.hex()}-01"
-    for secret in (PHONE, PHONE[1:], TEXT, "Zoraida", sent.path):
+    assert said(collector.one("chatfuel send"))["url.template"] == "/bots/{bot}/users/{user}/send"
+    texts = PHONE, PHONE[1:], TEXT, "Zoraida", MESSENGER_ID
+    for secret in (*texts, sent.path, asked.path, *asked.query.values()):
         assert secret.encode() not in collector.said
 
 
@@ -340,15 +345,17 @@ async def test_a_collector_that_hangs_keeps_neither_an_answer_nor_the_end(
     assert monotonic() - started < FAREWELL + 1.5
 
 
-async def test_the_log_says_which_trace_a_line_is_part_of(tmp_path: Path, collector: Collector) -> None:
+async def test_a_process_tells_all_before_it_ends_and_its_log_says_which_trace_a_line_is_part_of(
+    tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ON, collector.url)
     async with serve(tmp_path, LOG_FORMAT="json") as served, ClientSession() as session:
-        for headers in ({"traceparent": TRACEPARENT}, {}):
-            async with session.post(
-                f"{served.url}/graphql", json={"query": "{ agents { id } }"}, headers=headers
-            ) as response:
-                assert response.status == 200
+        query, headers = {"query": "{ agents { id } }"}, {"traceparent": TRACEPARENT}
+        async with session.post(f"{served.url}/graphql", json=query, headers=headers) as response:
+            assert response.status == 200
         ended = await served.end()
 
-    lines = [line for line in ended.err.splitlines() if '"event":"request"' in line]
-    assert [f'"trace_id":"{TRACE}"' in line for line in lines] == [True, False]
-    assert re.search(f'"call":"agents".*"trace_id":"{TRACE}"', ended.err)
+    assert collector.one("mercately agents").trace_id.hex() == TRACE
+    for line in ('"event":"request"', '"call":"agents"'):
+        assert re.search(f'{line}.*"trace_id":"{TRACE}"', ended.err)
+    assert '"level":"error"' not in ended.err
