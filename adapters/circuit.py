@@ -1,4 +1,4 @@
-"""Circuit: whether a source is asked at all, so that one that is down costs neither time nor calls.
+"""Circuit: whether a host of a source is asked at all, so that one that is down costs neither time nor calls.
 
 CLOSED      it is asked
 OPEN        it is not, for its last five calls failed, two timed out in silence, or it wants a pause; whoever

@@ -161,8 +161,11 @@ class Rest(ABC):
     def __init__(self, settings: Source, mode: Mode, session: aiohttp.ClientSession) -> None:
         self.mode = mode
         self.record = Record(self.title)
-        self.circuit = Circuit(settings.probe_interval)
         self._settings = settings
+        self.switched: Callable[[], None] | None = None
+        """Whoever wants to know that a circuit of its is in another state."""
+        self._circuits = dict[str, Circuit]()
+        self._circuit(settings.url)
         self._session = session
         self._flights = Flights()
         self._cache = Cache()
@@ -203,6 +206,23 @@ class Rest(ABC):
         """Seconds that a call may take."""
         return self._settings.timeout
 
+    @property
+    def circuit(self) -> Circuit:
+        """Of its hosts', that of the one which is worst off."""
+        return max(self._circuits.values(), key=lambda circuit: _WORSE.index(circuit.state))
+
+    def _circuit(self, url: str) -> Circuit:
+        """Each of its hosts has its own: where reports come from may be dead while messages are taken."""
+        host = url.split("/", 3)[2]
+        if host not in self._circuits:
+            self._circuits[host] = circuit = Circuit(self._settings.probe_interval)
+            circuit.told = self._switched
+        return self._circuits[host]
+
+    def _switched(self) -> None:
+        if self.switched:
+            self.switched()
+
     def read_anew(self) -> None:
         """Who asks from now on gets no answer that was asked for before, unless told how old it is."""
         self._flights.close_doors()
@@ -216,8 +236,8 @@ class Rest(ABC):
         A path may be a whole URL, for a vendor who has several hosts. `keep` says how long the answer serves
         others who ask the same.
         """
-        read = self._reader(answer)
-        key = ("GET", path, *sorted(parameters.items()), answer)
+        url, read = self._url(path), self._reader(answer)
+        key = ("GET", url, *sorted(parameters.items()), answer)
         if (kept := self._cache.fresh(key, keep)) is not None:
             return read(kept)
         asked_at, era = monotonic(), self._cache.era
@@ -230,7 +250,7 @@ class Rest(ABC):
 
         try:
             call = partial(self._call, question, "GET", path, read_and_keep, params=parameters)
-            return await self._shared(key, call)
+            return await self._shared(key, url, call)
         except (Unavailable, Malformed) as error:
             if (tell := teller()) and (stale := self._cache.stale(key, keep)):
                 body, age = stale
@@ -238,20 +258,21 @@ class Rest(ABC):
                 return read(body)
             raise
 
-    async def _shared(self, key: Hashable, call: Callable[..., Coroutine[Any, Any, T]]) -> T:
-        self._check_circuit()  # who boarded the call that tries whether it is back would wait with it
+    async def _shared(self, key: Hashable, url: str, call: Callable[..., Coroutine[Any, Any, T]]) -> T:
+        self._check_circuit(url)  # who boarded the call that tries whether it is back would wait with it
         try:
-            return await self._flights.board(key, lambda: self._up_to_twice(call))
+            return await self._flights.board(key, lambda: self._up_to_twice(url, call))
         except TimeoutError as error:
             raise TimedOut(self.name, f"{self.title} did not answer within this request's time.") from error
 
-    async def _up_to_twice(self, call: Callable[..., Coroutine[Any, Any, T]]) -> T:
+    async def _up_to_twice(self, url: str, call: Callable[..., Coroutine[Any, Any, T]]) -> T:
         """Once more after a trouble that may pass, if both fit into the time of one, and not too often."""
         clock = asyncio.get_running_loop().time
-        end = min(clock() + self._patience, deadline.current() or inf)
+        patience = self._patience(url)
+        end = min(clock() + patience, deadline.current() or inf)
         self._retries.asked()
         try:
-            return await call(timeout=_within(self._patience, self._settings))
+            return await call(timeout=_within(patience, self._settings))
         except Unasked:
             raise
         except Unavailable as error:
@@ -262,10 +283,9 @@ class Rest(ABC):
         await asyncio.sleep(wait)
         return await call(timeout=_within(end - clock(), self._settings))
 
-    @property
-    def _patience(self) -> float:
+    def _patience(self, url: str) -> float:
         """Seconds that a read may take: while it tries whether the source is back, little more than usual."""
-        if self.circuit.state is CircuitState.CLOSED:
+        if self._circuit(url).state is CircuitState.CLOSED:
             return self.timeout
         usual = self.record.percentile(95) or 0
         return min(self.timeout, max(self._settings.probe_interval, 2 * usual))
@@ -317,8 +337,10 @@ class Rest(ABC):
             raise Misconfigured(
                 self.name, f"{self.title} is not connected: `switchboard doctor` says what to set."
             )
-        self._check_circuit()
-        turn, ending = self.circuit.begin(), None
+        url = self._url(path)
+        self._check_circuit(url)
+        circuit = self._circuit(url)
+        turn, ending = circuit.begin(), None
         call = self.record.call(question)
         status, body, detail = 0, b"", None
         with tracing.span(f"{self.name} {question}", Kind.CLIENT) as span:
@@ -327,7 +349,7 @@ class Rest(ABC):
                     query = {**(params or {}), **self.parameters(self._settings)}
                     async with self._session.request(
                         method,
-                        self._url(path),
+                        url,
                         params=query,
                         allow_redirects=False,
                         headers=tracing.headers(),
@@ -344,10 +366,10 @@ class Rest(ABC):
                 if isinstance(error, Busy):
                     ending = Ending.ANSWERED
                 if isinstance(error, Unavailable) and error.retry_after:
-                    self.circuit.pause(turn, error.retry_after)
+                    circuit.pause(turn, error.retry_after)
                 raise
             finally:
-                self.circuit.end(turn, ending or _ENDINGS.get(call.outcome, Ending.GIVEN_UP))
+                circuit.end(turn, ending or _ENDINGS.get(call.outcome, Ending.GIVEN_UP))
                 if span.is_heard:
                     self._tell(span, method, path, status, call.outcome)
                 log.info(
@@ -370,11 +392,12 @@ class Rest(ABC):
         if outcome != "ok":
             span.fail(outcome)
 
-    def _check_circuit(self) -> None:
-        wait = self.circuit.wait
+    def _check_circuit(self, url: str) -> None:
+        circuit = self._circuit(url)
+        wait = circuit.wait
         if wait is None:
             return
-        why = "asks us to slow down" if self.circuit.paused else "keeps failing"
+        why = "asks us to slow down" if circuit.paused else "keeps failing"
         when = f"tried again in {ceil(wait)} s" if wait else "being tried again at this moment"
         raise Unasked(self.name, f"{self.title} {why} and is {when}.")
 
@@ -430,6 +453,8 @@ class Rest(ABC):
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(self.name, f"{self.title} cannot be reached: try again later.") from error
 
+
+_WORSE = CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN
 
 _ENDINGS = {
     "ok": Ending.ANSWERED,

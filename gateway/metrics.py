@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 
 from adapters import RESTS, Adapters
-from adapters.circuit import Circuit, CircuitState
+from adapters.circuit import CircuitState
 from adapters.errors import SourceError
+from adapters.rest import Rest
 from adapters.storage.client import Storage
 from adapters.storage.standing import Standing
 from gateway.gate import is_here
@@ -109,18 +110,19 @@ class Metrics(Counts):
         for rest in RESTS:
             source = getattr(adapters, rest.name)
             source.record.told = partial(self._called, rest.name)
-            source.circuit.told = partial(self._switched, rest.name, source.circuit)
-            source.circuit.told()
+            source.switched = partial(self._switched, source)
+            source.switched()
 
     def _called(self, source: str, question: str, outcome: str, seconds: float) -> None:
         self._calls.labels(source, question, outcome).observe(seconds)
 
-    def _switched(self, source: str, circuit: Circuit) -> None:
+    def _switched(self, source: Rest) -> None:
+        circuit = source.circuit
         now = circuit.state
         for state in CircuitState:
-            self._circuits.labels(source, state).set(state is now)
+            self._circuits.labels(source.name, state).set(state is now)
         if now is CircuitState.OPEN and circuit.wait:  # when that is over, nobody else says so
-            asyncio.get_running_loop().call_later(circuit.wait, self._switched, source, circuit)
+            asyncio.get_running_loop().call_later(circuit.wait, self._switched, source)
 
     def page(self, standing: Standing | None) -> bytes:
         from prometheus_client import CollectorRegistry, generate_latest

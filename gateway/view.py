@@ -27,7 +27,18 @@ from gateway import explorer
 from gateway.connections import SLOWEST_READER
 from gateway.credentials import Refused, refusal
 from gateway.graph import Asked, Graph
-from gateway.keys import ADAPTERS, CALLER, CONTEXT, CREDENTIALS, ERRORS, METRICS, POST, REQUEST_ID, STAYS
+from gateway.keys import (
+    ADAPTERS,
+    CALLER,
+    CONTEXT,
+    CREDENTIALS,
+    ERRORS,
+    GATE,
+    METRICS,
+    POST,
+    REQUEST_ID,
+    STAYS,
+)
 from gateway.settings import Settings
 from resolvers.caller import NOBODY, Caller
 from resolvers.context import Context
@@ -53,7 +64,22 @@ class _Socket(AiohttpWebSocketAdapter):
         async for message in super().iter_json(ignore_parsing_errors=ignore_parsing_errors):
             if not _is_message(message):  # Strawberry's handler would fail on it, and with it the socket
                 raise NonJsonMessageReceived
-            yield _with_extensions(cast("dict[str, Any]", message))
+            if message["type"] == "subscribe" and (errors := await self._refused()):
+                await self.send_json({"id": message["id"], "type": "error", "payload": errors})
+            else:
+                yield _with_extensions(message)
+
+    async def _refused(self) -> list[dict[str, Any]]:
+        """Why nothing more is run now; before the socket has said who it is, its handler says no."""
+        app, caller = self.request.app, self.request.get(CALLER)
+        try:
+            if caller:
+                await app[GATE].operation(self.request, caller)
+        except web.HTTPTooManyRequests as answer:
+            app[METRICS].operation(None, ["RATE_LIMITED"], None)
+            errors: list[dict[str, Any]] = orjson.loads(answer.text or "")["errors"]
+            return errors
+        return []
 
     async def send_json(self, message: Mapping[str, object]) -> None:
         try:
@@ -105,6 +131,8 @@ class View(GraphQLView[Context, None]):
         try:
             if caller := await self._caller(request):
                 request[CALLER] = caller
+                if not self.is_websocket_request(request):  # whose operations are counted
+                    await request.app[GATE].shown(caller)
             return await self.run(request)
         except Refused as refused:
             return refusal(refused)
@@ -349,7 +377,7 @@ def _with_extensions(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "payload": {**payload, "query": asked}}
 
 
-def _is_message(message: object) -> bool:
+def _is_message(message: object) -> TypeGuard[dict[str, Any]]:
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         return False
     if message["type"] != "subscribe":
