@@ -61,7 +61,7 @@ bench-faults: .venv/installed-dev ## What a source costs that is dead, hangs or 
 
 lock: ## Resolve the dependencies again, with hashes
 	$(if $(UV),uv,$(BIN)/python -m pip install --quiet uv && $(BIN)/uv) $(LOCK) -o requirements.lock
-	$(if $(UV),uv,$(BIN)/uv) $(LOCK) --group dev --extra brokers -c requirements.lock -o requirements-dev.lock
+	$(if $(UV),uv,$(BIN)/uv) $(LOCK) --group dev --extra brokers --extra tracing -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove what was installed and built
 	rm -rf .venv gateway/explorer/dist build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

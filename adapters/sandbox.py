@@ -40,16 +40,21 @@ LARGEST_BODY = 16 * 1024 * 1024
 LONGEST_LINE = 64 * 1024
 """Bytes of a request's first line: vendors there are who want a whole message in it."""
 CONTROL = "/_sandbox"
+TRACE = "traceparent", "tracestate"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request the sandbox received; `body` is its decoded JSON, its flat form, or None."""
+    """A request the sandbox received; `body` is its decoded JSON, its flat form, or None.
+
+    `trace` are the headers that say what it is part of, and no others: those hold credentials.
+    """
 
     method: str
     path: str
     query: dict[str, str]
     body: Any
+    trace: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -156,7 +161,8 @@ class Sandbox(ABC):
         if request.path.startswith(f"{CONTROL}/"):
             return await handler(request)
         body = await _decoded(request)
-        self.asked.append(Asked(request.method, request.path, dict(request.query), body))
+        trace = {name: request.headers[name] for name in TRACE if name in request.headers}
+        self.asked.append(Asked(request.method, request.path, dict(request.query), body, trace))
         for trouble in reversed(self._met_by(request)):
             handler = partial(TROUBLES[trouble.kind], handler=handler, **trouble.details)
         try:

@@ -25,7 +25,7 @@ from gateway.banner import banner
 from gateway.connections import Runner
 from gateway.documents import trusted
 from gateway.graph import Graph
-from gateway.metrics import counting_together
+from gateway.metrics import counting_together, forget_process
 from gateway.settings import Settings, UseAuth, UseDoor, variable_name
 
 T = TypeVar("T")
@@ -83,7 +83,8 @@ async def serve(settings: Settings) -> None:
                 await serve_on(listener, settings, lines, stop)
             else:
                 with counting_together():
-                    await workers.supervise(settings.workers, _work, (listener, settings, lines), stop)
+                    work = (listener, settings, lines)
+                    await workers.supervise(settings.workers, _work, work, stop, forget_process)
 
 
 def _work(listener: socket.socket, settings: Settings, lines: Lines) -> None:

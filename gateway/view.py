@@ -27,7 +27,18 @@ from gateway import explorer
 from gateway.connections import SLOWEST_READER
 from gateway.credentials import Refused, refusal
 from gateway.graph import Asked, Graph
-from gateway.keys import ADAPTERS, CALLER, CONTEXT, CREDENTIALS, ERRORS, GATE, METRICS, POST, REQUEST_ID
+from gateway.keys import (
+    ADAPTERS,
+    CALLER,
+    CONTEXT,
+    CREDENTIALS,
+    ERRORS,
+    GATE,
+    METRICS,
+    POST,
+    REQUEST_ID,
+    STAYS,
+)
 from gateway.settings import Settings
 from resolvers.caller import NOBODY, Caller
 from resolvers.context import Context
@@ -65,7 +76,7 @@ class _Socket(AiohttpWebSocketAdapter):
             if caller:
                 await app[GATE].operation(self.request, caller)
         except web.HTTPTooManyRequests as answer:
-            app[METRICS].operation(None, ["RATE_LIMITED"])
+            app[METRICS].operation(None, ["RATE_LIMITED"], None)
             errors: list[dict[str, Any]] = orjson.loads(answer.text or "")["errors"]
             return errors
         return []
@@ -182,6 +193,7 @@ class View(GraphQLView[Context, None]):
             max_msg_size=LARGEST_MESSAGE,
             compress=False,
         )
+        request[STAYS] = True
         await socket.prepare(request)
         self._sockets.add(socket)
         return socket
@@ -200,7 +212,7 @@ class View(GraphQLView[Context, None]):
             self._timeout,
             self._region,
             request.get(CALLER, NOBODY),
-            app[METRICS].operation,
+            app[METRICS],
         )
         context = (
             Connection(*shared, request=request, socket=response)
@@ -287,6 +299,7 @@ class View(GraphQLView[Context, None]):
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=sub_response.headers)
         response.headers["X-Request-Id"] = request[REQUEST_ID]
+        request[STAYS] = True
         await response.prepare(request)
         with suppress(TimeoutError, ConnectionResetError):  # we are stopping, or the client has left
             async with asyncio.timeout(None) as until_we_stop, aclosing(stream()) as events:
