@@ -50,6 +50,10 @@ class Asked:
     path: str
     query: dict[str, str]
     body: Any
+    target: str
+    """Path and query as they came, before anything of them was decoded."""
+    route: str
+    """Which of the vendor's endpoints it is."""
 
 
 @dataclass(slots=True)
@@ -156,7 +160,17 @@ class Sandbox(ABC):
         if request.path.startswith(f"{CONTROL}/"):
             return await handler(request)
         body = await _decoded(request)
-        self.asked.append(Asked(request.method, request.path, dict(request.query), body))
+        resource = request.match_info.route.resource
+        self.asked.append(
+            Asked(
+                method=request.method,
+                path=request.path,
+                query=dict(request.query),
+                body=body,
+                target=request.raw_path,
+                route=resource.canonical if resource else "",
+            )
+        )
         for trouble in reversed(self._met_by(request)):
             handler = partial(TROUBLES[trouble.kind], handler=handler, **trouble.details)
         try:
