@@ -30,6 +30,7 @@ from gateway.graph import build_graph
 from gateway.settings import Settings, UseAuth
 from resolvers.ids import to_id
 from tests.gateways import Gateway, gateway_on
+from tests.leaks import MARK
 from tests.properties import holds_for_any
 
 SCHEMA = build_graph().core
@@ -85,7 +86,6 @@ ARGUMENTS: Mapping[str, Any] = {
 }
 """The same of arguments; of a broadcast there is an id only once the test has started one."""
 
-MARK = "hostile7mark"
 TABLE = (
     f"' OR '1'='1' -- {MARK}",
     f"'; DROP TABLE customers; # {MARK}",
