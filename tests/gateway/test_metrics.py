@@ -1,5 +1,6 @@
 """Metrics: what Prometheus finds at /metrics, who may look, and that nobody's data is in it."""
 
+import asyncio
 from pathlib import Path
 from time import time
 
@@ -67,6 +68,16 @@ async def test_the_ledger_says_how_it_stands(gateway: Gateway) -> None:
     assert 60 <= value(page, "switchboard_ledger_overdue_seconds") < 90
     assert value(page, "switchboard_ledger_unknown_messages") == 1
     assert value(page, "switchboard_ledger_expired_leases") == 0
+
+
+async def test_what_is_under_way_is_told(gateway: Gateway) -> None:
+    before = value(await metrics_of(gateway), "switchboard_tasks")
+    waiting = [asyncio.create_task(asyncio.sleep(60)) for _ in range(5)]
+    after = value(await metrics_of(gateway), "switchboard_tasks")
+    for task in waiting:
+        task.cancel()
+
+    assert after >= before + 5 > 5
 
 
 async def test_nobodys_data_is_in_it(town: Gateway) -> None:
