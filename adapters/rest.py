@@ -328,7 +328,10 @@ class Rest(ABC):
                     if isinstance(refusal, Unavailable):
                         refusal.retry_after = _seconds(response.headers.get("Retry-After"))
                     raise refusal
-                return read(body)
+                try:
+                    return read(body)
+                except UNREADABLE as error:
+                    raise error.with_traceback(None)  # noqa: B904 - it is the same, without the answer
         except SourceError as error:
             detail = _cause(error)
             if isinstance(error, Busy):
@@ -348,6 +351,7 @@ class Rest(ABC):
                 bytes=len(body),
                 **({"detail": detail} if detail else {}),
             )
+            body = b""  # an error keeps its frames alive until the garbage collector comes by
 
     def _check_circuit(self) -> None:
         wait = self.circuit.wait
@@ -359,12 +363,15 @@ class Rest(ABC):
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > LARGEST_ANSWER:
-                raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
-        return b"".join(chunks)
+        try:
+            async for chunk in response.content.iter_any():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > LARGEST_ANSWER:
+                    raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
+            return b"".join(chunks)
+        finally:
+            chunks.clear()  # as above
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         """The error that an answer is, by its status; a vendor with manners of its own overrides it."""
