@@ -141,7 +141,22 @@ class Soak:
     _keys: Iterator[int] = field(default_factory=lambda: iter(range(1, 10**9)))
     _cursor: str | None = None
 
+    async def introduce(self) -> None:
+        """Asking for somebody brings them into the directory, from every source."""
+        for person in PEOPLE:
+            if person.mercately:
+                await self.ask(f'{{ customer(by: {{mercatelyId: "{person.mercately.id}"}}) {{ id }} }}')
+            if person.poster:
+                await self.ask(f'{{ customer(by: {{posterId: "{person.poster.id}"}}) {{ id }} }}')
+
     # What clients do
+
+    async def crowd(self, connections: int) -> None:
+        """So many, until the end; their connections go with them."""
+        own, connector = self.session, TCPConnector(limit=connections, keepalive_timeout=60)
+        async with ClientSession(connector=connector, timeout=ClientTimeout(total=30)) as self.session:
+            await asyncio.gather(*(self.client() for _ in range(connections)))
+        self.session = own
 
     async def client(self) -> None:
         acts: dict[Act, int] = {
@@ -357,14 +372,14 @@ def _key_of(accepted: object) -> str:
     return found[0] if found else "(none)"
 
 
-async def watched(soak: Soak, weather: Weather, every: float) -> list[State]:
+async def watched(soak: Soak, weather: Weather, every: float, session: ClientSession) -> list[State]:
     """The samples, each with its line."""
     samples, asked, began = list[State](), len(soak.seconds), monotonic()
     while monotonic() < soak.end:
         until, seen = min(monotonic() + every, soak.end), list[State]()
         while not seen or monotonic() < until:
             await asyncio.sleep(every / TICKS)
-            seen.append(await soak.gateway.state(soak.session))
+            seen.append(await soak.gateway.state(session))
         samples.append(state := floor(seen))
         rate, asked = (len(soak.seconds) - asked) / every, len(soak.seconds)
         typer.echo(
@@ -403,20 +418,19 @@ async def measure(
             ChatfuelSandbox(),
         ]
         settings = {"database_url": database, "sandbox": "off", "log_level": "warning", "log_format": "json"}
-        settings |= {"database_timeout": "10", "directory_interval": "20"}
+        settings |= {"database_timeout": "10", "directory_interval": "0" if planted else "20"}
         for sandbox in sandboxes:
             await stack.enter_async_context(sandbox)
             settings |= {f"{sandbox.name}__{name}": value for name, value in sandbox.settings.items()}
-        await prepare(folder, database, settings)
+        await prepare(database)
+        if not planted:
+            await fill(folder, settings)
         served = stack.enter_context(gateway(folder, settings))
-        session = await stack.enter_async_context(
-            ClientSession(
-                connector=TCPConnector(limit=connections, keepalive_timeout=60),
-                timeout=ClientTimeout(total=30),
-            )
-        )
+        session = await stack.enter_async_context(ClientSession())
         soak = Soak(served, session, truth, sandboxes, monotonic() + min(2, minutes * 10))
-        await asyncio.gather(*(soak.client() for _ in range(connections)))  # warm, while all is well
+        if planted:  # a few people are enough
+            await soak.introduce()
+        await soak.crowd(connections)  # warm, while all is well
         await asyncio.sleep(min(20, settle / 4))
         before = await served.state(session)
         if planted:
@@ -424,9 +438,8 @@ async def measure(
         weather = Weather(sandboxes, seed=random.randrange(2**32))
         soak.end = monotonic() + minutes * 60
         blowing = asyncio.create_task(weather.blow())
-        watching = asyncio.create_task(watched(soak, weather, every))
-        clients = [asyncio.create_task(soak.client()) for _ in range(connections)]
-        await asyncio.gather(*clients)
+        watching = asyncio.create_task(watched(soak, weather, every, session))
+        await soak.crowd(connections)
         samples = await watching
         blowing.cancel()
         await asyncio.wait([blowing])
@@ -442,11 +455,15 @@ async def measure(
     return not soak.findings.counts
 
 
-async def prepare(folder: Path, database: str, settings: dict[str, str]) -> None:
-    """Our tables, everyprint's customers, and everybody in the directory."""
+async def prepare(database: str) -> None:
+    """Our tables, and everyprint's customers."""
     async with open_storage(database, patience=30) as storage:
         await storage.migrate()
         await demo.move_in(storage.everyprint)
+
+
+async def fill(folder: Path, settings: dict[str, str]) -> None:
+    """With everybody whom the sources know."""
     env = {f"SWITCHBOARD_{name.upper()}": value for name, value in settings.items()}
     process = await asyncio.create_subprocess_exec(
         *SWITCHBOARD, "sync", cwd=folder, env=env, stdout=subprocess.DEVNULL
