@@ -42,8 +42,8 @@ from adapters.sandbox import Sandbox
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 
-LARGEST_ANSWER = 8 * 2**20
-"""Bytes after decompression; the largest page any vendor documents is a hundredth of it."""
+LARGEST_ANSWER = 2 * 2**20
+"""Bytes after decompression; the largest page any vendor documents is a twenty-fifth of it."""
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises at an answer it cannot read: not only errors of its own."""
@@ -362,16 +362,15 @@ class Rest(ABC):
         raise Unasked(self.name, f"{self.title} {why} and is {when}.")
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        chunks, size = [], 0
+        body = bytearray()  # many chunks would leave the heap in pieces
         try:
             async for chunk in response.content.iter_any():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > LARGEST_ANSWER:
+                body += chunk
+                if len(body) > LARGEST_ANSWER:
                     raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
-            return b"".join(chunks)
+            return bytes(body)
         finally:
-            chunks.clear()  # as above
+            body.clear()  # as above
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         """The error that an answer is, by its status; a vendor with manners of its own overrides it."""

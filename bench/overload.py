@@ -26,7 +26,7 @@ from bench.report import machine
 
 TIMES = 4
 """How many times as much is offered as is done at best."""
-FEW, MANY = 16, 1_500
+FEW, MANY = 16, 800
 """Connections: at which it does its best, and over which too much arrives."""
 REFUSED, HEALTH = 1.0, 0.5
 """Seconds of the slowest but one of a hundred refusals, and answers of health."""

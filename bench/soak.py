@@ -58,9 +58,9 @@ TAKEN = {"SUBMITTED", "DELIVERED", "SEEN"}
 OVER = {"FAILED", "EXPIRED", "CANCELLED", "SKIPPED", "UNKNOWN"}
 PAUSE = 1.0
 """Seconds in the mean that a client takes between two requests: what is saturated is measured elsewhere."""
-GROWTH = State(rss=16, files=24, tasks=24)
+GROWTH = State(rss=16, files=48, tasks=128)
 """What the second half may add by its trend, where each sample is of another moment."""
-AT_REST = State(rss=48, files=16, tasks=4)
+AT_REST = State(rss=96, files=16, tasks=4)
 """By how much it may be more at rest afterwards than before: connections that are kept among it."""
 TICKS = 20
 """So many looks are a sample."""
