@@ -72,7 +72,7 @@ def test_a_soak_finds_what_is_wrong_and_nothing_else() -> None:
 
 def test_what_grows_is_seen_among_what_goes_up_and_down() -> None:
     calm = [State(rss=120 + n % 3, files=60 + n % 7, tasks=90 + n * 37 % 50) for n in range(60)]
-    leaky = [State(state.rss + n, state.files + n, state.tasks + 2 * n) for n, state in enumerate(calm)]
+    leaky = [State(state.rss + n, state.files + 2 * n, state.tasks + 8 * n) for n, state in enumerate(calm)]
 
     assert all(grown <= most for _, grown, most in growth(calm))
     assert all(grown > most for _, grown, most in growth(leaky))
