@@ -134,6 +134,7 @@ class Metrics(Counts):
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
         now = CollectorRegistry()
         now.register(_Ledger(standing))
+        now.register(_Tasks())
         return generate_latest(counted) + generate_latest(now)
 
 
@@ -182,6 +183,14 @@ class _Ledger:
                 "Chunks of broadcasts whose sender has gone, and that nobody has taken over.",
                 value=standing.expired,
             )
+
+
+class _Tasks:
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        sentence = "What is under way in the process that answers this: at rest, always about as much."
+        yield GaugeMetricFamily("switchboard_tasks", sentence, value=len(asyncio.all_tasks()))
 
 
 class Page:

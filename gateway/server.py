@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger("switchboard.server")
 
-WAITING = 1024
-"""Connections that may wait to be accepted."""
+WAITING = 4096
+"""Connections that may wait to be accepted; one that the kernel drops comes again only after seconds."""
 
 
 NEWER = "The database was migrated by a newer Switchboard: install that version."

@@ -147,6 +147,16 @@ async def test_the_ledger_says_how_it_stands(gateway: Gateway) -> None:
     assert value(page, "switchboard_ledger_expired_leases") == 0
 
 
+async def test_what_is_under_way_is_told(gateway: Gateway) -> None:
+    before = value(await metrics_of(gateway), "switchboard_tasks")
+    waiting = [asyncio.create_task(asyncio.sleep(60)) for _ in range(5)]
+    after = value(await metrics_of(gateway), "switchboard_tasks")
+    for task in waiting:
+        task.cancel()
+
+    assert after >= before + 5 > 5
+
+
 async def test_nobodys_data_is_in_it(town: Gateway) -> None:
     search = '{ customers(first: 1, filter: {search: "Awa"}) { edges { node { id phone } } } }'
     person = (await town.data(search))["customers"]["edges"][0]["node"]
