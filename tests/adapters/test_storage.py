@@ -276,6 +276,14 @@ async def test_a_database_that_hangs_is_given_up_until_it_goes_on(
         assert_fit_to_be_seen(error, mariadb_url)
 
 
+async def test_a_black_hole_is_given_up_though_nobody_else_looks_at_the_clock() -> None:
+    async with Raw(hang) as hole:
+        url = f"mysql+aiomysql://gateway:s3cret@127.0.0.1:{hole.port}/switchboard"
+        async with open_storage(url) as storage, asyncio.timeout(2 * IN_TIME):
+            with in_time(), pytest.raises(TimeoutError):
+                await storage._engine.connect()
+
+
 async def test_a_black_hole_is_given_up_and_left() -> None:
     async with Raw(hang) as hole:
         url = f"mysql+aiomysql://gateway:s3cret@127.0.0.1:{hole.port}/switchboard"
