@@ -32,8 +32,8 @@ REFUSED, HEALTH = 1.0, 0.5
 """Seconds of the slowest but one of a hundred refusals, and answers of health."""
 GROWTH = 96
 """MiB."""
-KEPT = 0.5
-"""Of its best: each refusal costs a little, too, and three of four requests are refused."""
+KEPT = 0.4
+"""Of its best: each refusal costs a little, three of four are refused, and who asks takes a core."""
 PROBE = 0.05
 PATHS = "/health/live", "/health/ready"
 BODY = {
