@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import strawberry
 
@@ -32,6 +32,8 @@ class Context:
     loaders: "Loaders" = field(init=False)
     operation: str | None = field(init=False, default=None)
     """The name of what is run, for the log line."""
+    compiled: Any = field(init=False, default=None)
+    """What the gateway has compiled of the document."""
 
     def __post_init__(self) -> None:
         self.read_anew()
