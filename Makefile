@@ -11,7 +11,7 @@ MEMORY := $(shell df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000 { pri
 # Written so that the pattern does not find itself.
 REGISTRIES := registry[.]npmjs|pythonhost[e]d|pypi[.]org
 
-.PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults clean
+.PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults bench-differential clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ bench-broadcast: .venv/installed-dev ## Who gets a broadcast through kill -9, ho
 
 bench-faults: .venv/installed-dev ## What a source costs that is dead, hangs or comes back: 2 minutes, machine quiet
 	$(BIN)/python -m bench.faults
+
+bench-differential: .venv/installed-dev ## Compiled operations beside graphql-core's, 10,000 cases: 10 minutes
+	$(BIN)/python -m bench.differential
 
 lock: ## Resolve the dependencies again, with hashes
 	$(if $(UV),uv,$(BIN)/python -m pip install --quiet uv && $(BIN)/uv) $(LOCK) -o requirements.lock

@@ -19,43 +19,70 @@ from schema.relations import loaded_by
 if TYPE_CHECKING:
     from resolvers.context import Context
 
+AFTER = 1
+"""So many runs of a document are left to graphql-core."""
 BASIC = "GraphQLCoreConverter.from_resolver.<locals>._get_basic_result"
 """What Strawberry makes the resolver of a field that has none."""
 
 
 class Compiled:
-    """A document, and what was compiled of it: each of its operations when it is first run."""
+    """A document, and what was compiled of it: each of its operations when it comes again.
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
+    To compile one takes longer than to parse and to validate it: a document that comes once is spared that.
+    """
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        after: int = AFTER,
+        charge: Callable[[int], None] = lambda size: None,
+    ) -> None:
         self._schema = schema
         self._document = document
+        self._runs_before = after
+        self._charge = charge
+        self._charged = 0
         self._operations: dict[str | None, Operation | None] = {}
 
-    def operation(self, name: str | None) -> Operation | None:
-        """None where it cannot be compiled."""
+    def run(
+        self, executor: StrawberryGraphQLCoreExecutionContext
+    ) -> ExecutionResult | Awaitable[ExecutionResult] | None:
+        """None where graphql-core has to."""
+        if self._runs_before:
+            self._runs_before -= 1
+            return None
+        operation = self._operation(executor.operation.name.value if executor.operation.name else None)
+        if operation is None:
+            return None
+        try:
+            return operation.run(executor)
+        except NotCompiled:
+            return None
+        finally:
+            self._account()
+
+    def _operation(self, name: str | None) -> Operation | None:
         if name not in self._operations:
             try:
-                found = compile(self._schema, self._document, name, described)
+                self._operations[name] = compile(self._schema, self._document, name, described)
             except NotCompiled:
-                found = None
-            self._operations[name] = found
+                self._operations[name] = None
         return self._operations[name]
+
+    def _account(self) -> None:
+        """To whoever keeps the document: how many bytes it has grown by."""
+        size = sum(operation.size for operation in self._operations.values() if operation)
+        if size != self._charged:
+            self._charge(size - self._charged)
+            self._charged = size
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
     def execute_operation(self, serially: bool | None = None) -> Any:
         compiled: Compiled | None = getattr(self.context_value, "compiled", None)
-        result = self._run(compiled) if compiled and serially is None else None
+        result = compiled.run(self) if compiled and serially is None else None
         return super().execute_operation(serially) if result is None else result
-
-    def _run(self, compiled: Compiled) -> ExecutionResult | Awaitable[ExecutionResult] | None:
-        operation = compiled.operation(self.operation.name.value if self.operation.name else None)
-        if operation is None:
-            return None
-        try:
-            return operation.run(self)
-        except NotCompiled:
-            return None
 
 
 def described(type: GraphQLObjectType, field: GraphQLField) -> Described:

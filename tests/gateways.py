@@ -29,7 +29,7 @@ from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, POST
 from gateway.refresher import connected
 from gateway.server import application_runner, migrate, prepare_database
-from gateway.settings import Limits, Settings, UseAuth, UseExecutor, UseIntrospection, load
+from gateway.settings import Limits, Settings, UseAuth, UseExecutor, load
 from resolvers.mirror import Progress, mirror
 from resolvers.sending.post import Post
 from tests.services import Mariadb
@@ -109,7 +109,8 @@ def _graph(settings: Settings) -> Graph | None:
 
 @cache
 def _usual_graph(executor: UseExecutor) -> Graph:
-    return build_graph(Settings(introspection=UseIntrospection.ON, executor=executor))
+    """Compiles whatever it runs, for in a test most documents come once."""
+    return build_graph(compiles_after=0 if executor is UseExecutor.COMPILED else None)
 
 
 def free_port() -> socket.socket:

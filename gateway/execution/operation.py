@@ -30,6 +30,9 @@ from gateway.execution.run import Program, Run
 MOST_PROGRAMS = 8
 """So many answers to its @skip and @include are compiled of one operation, each as a program of its own."""
 
+A_CHARACTER = 8
+"""Bytes that a program takes for each of its source, with all that it works with."""
+
 
 def compile(
     schema: GraphQLSchema,
@@ -69,6 +72,7 @@ class Operation:
         self._describe = describe
         self._conditions = conditions([operation, *fragments])
         self._programs: dict[tuple[Any, ...], Program] = {}
+        self._size = 0
         if not self._conditions:
             self._programs[()] = self._compiled(VariableValues({}, {}))
 
@@ -76,6 +80,11 @@ class Operation:
     def source(self) -> str:
         """What was written; of an operation with conditions, for the variables of its runs so far."""
         return "\n\n".join(program.source for program in self._programs.values())
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return self._size
 
     def __call__(
         self, root: Any = None, context: Any = None, variables: dict[str, Any] | None = None
@@ -111,8 +120,10 @@ class Operation:
     def _compiled(self, variables: VariableValues) -> Program:
         plan = Plan(self._schema, self._operation, self._fragments, variables)
         try:
-            return Coder(plan, self._describe).program()
+            program = Coder(plan, self._describe).program()
         except GraphQLError as error:
             raise NotCompiled(error.message) from error
         except RecursionError:
             raise NotCompiled("The operation is nested too deeply.") from None
+        self._size += A_CHARACTER * len(program.source)
+        return program
