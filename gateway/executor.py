@@ -36,13 +36,14 @@ class Compiled:
         schema: GraphQLSchema,
         document: DocumentNode,
         after: int = AFTER,
-        charge: Callable[[int], None] = lambda size: None,
+        grown: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._schema = schema
         self._document = document
         self._runs_before = after
-        self._charge = charge
-        self._charged = 0
+        self._grown = grown
+        self.size = 0
+        """About how many bytes what was compiled of it takes."""
         self._operations: dict[str | None, Operation | None] = {}
 
     def run(
@@ -71,11 +72,10 @@ class Compiled:
         return self._operations[name]
 
     def _account(self) -> None:
-        """To whoever keeps the document: how many bytes it has grown by."""
         size = sum(operation.size for operation in self._operations.values() if operation)
-        if size != self._charged:
-            self._charge(size - self._charged)
-            self._charged = size
+        if size != self.size:
+            self._grown(size - self.size)
+            self.size = size
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
