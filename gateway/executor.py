@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from graphql import DocumentNode, ExecutionResult, GraphQLField, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.cast import get_strawberry_type_cast
 from strawberry.types.field import StrawberryField
 
 from gateway.execution import Attribute, Described, NotCompiled, Operation, Relation, compile
@@ -66,7 +68,7 @@ class Compiled:
     def _operation(self, name: str | None) -> Operation | None:
         if name not in self._operations:
             try:
-                self._operations[name] = compile(self._schema, self._document, name, described)
+                self._operations[name] = compile(self._schema, self._document, name, described, recognised)
             except NotCompiled:
                 self._operations[name] = None
         return self._operations[name]
@@ -102,6 +104,19 @@ def described(type: GraphQLObjectType, field: GraphQLField) -> Described:
         return None
     load = partial(_load, attrgetter(f"loaders.{loaded.loader}"))
     return Relation(loaded.key, load, same=loaded.same, guard=guard)
+
+
+def recognised(type: GraphQLObjectType) -> Callable[[Any], bool] | None:
+    """As Strawberry tells it itself, but for an object of a subclass or of another type."""
+    definition = type.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    if not isinstance(definition, StrawberryObjectDefinition) or definition.is_type_of:
+        return None
+    origin = definition.origin
+
+    def is_surely(value: Any) -> bool:
+        return value.__class__ is origin and get_strawberry_type_cast(value) is None
+
+    return is_surely
 
 
 async def _load(loader: Callable[[Context], Any], context: Context, keys: list[Any]) -> list[Any]:

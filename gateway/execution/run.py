@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum, Flag
 from inspect import iscoroutine
 from types import GeneratorType
@@ -47,6 +49,8 @@ Body: TypeAlias = Complete
 FINE = object()
 """The value is nothing special."""
 MOST_KNOWN = 64
+PLAIN = {str, int, float, bool, datetime, date, time, timedelta, Decimal}
+"""Of these everybody knows that they are values and nothing else."""
 
 
 class Site(NamedTuple):
@@ -479,7 +483,7 @@ def leaf(type: GraphQLLeafType, place: Place, names: dict[int, str]) -> Complete
     """Serialises as graphql-core does; `names` learns those of an enum's members."""
     serialize = type.coerce_output_value
     is_enum = isinstance(type, GraphQLEnumType)
-    known: set[Any] = set()
+    known: set[Any] = set(PLAIN)
     kept: list[Any] = []  # while a member is here, nothing else has its id
 
     def complete(run: Run, value: Any, path: At) -> Any:
