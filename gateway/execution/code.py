@@ -161,7 +161,7 @@ class Coder:
     def _if_odd(self, me: str, place: Place) -> Iterator[str]:
         known = self._name("known", set())
         yield f"if type(it) not in {known}:"
-        yield f"    odd = run.odd(it, {me}, {self._name('place', place)}, path, {known})"
+        yield f"    odd = run.odd(it, {me}, {self._place(place)}, path, {known})"
         yield "    if odd is not FINE:"
         yield "        return odd"
 
