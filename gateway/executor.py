@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from resolvers.context import Context
 
 AFTER = 1
-"""So many runs of a document are left to graphql-core."""
+"""So many runs of a document are left to graphql-core..."""
+TOKENS_A_RUN = 100
+"""...and one more for each so many tokens that it has: the larger it is, the longer it takes to compile."""
 BASIC = "GraphQLCoreConverter.from_resolver.<locals>._get_basic_result"
 """What Strawberry makes the resolver of a field that has none."""
 
@@ -42,7 +44,7 @@ class Compiled:
     ) -> None:
         self._schema = schema
         self._document = document
-        self._runs_before = after
+        self._runs_before = after and after + (document.token_count or 0) // TOKENS_A_RUN
         self._grown = grown
         self.size = 0
         """About how many bytes what was compiled of it takes."""

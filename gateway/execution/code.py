@@ -126,7 +126,7 @@ class Coder:
             yield f"            {line}"
         yield "            done.append(each)"
         yield "        except Exception as error:"
-        yield f"            done.append(run.failed(error, {at_item}, (path, index, None)))"
+        yield f"            done.append(run.failed_item(error, {at_item}, path, index))"
         yield "        index += 1"
         yield "except Exception:"
         yield "    run.abandon(items)"
@@ -215,7 +215,7 @@ class Coder:
             for line in lines:
                 yield f"    {line}"
             yield "except Exception as error:"
-            yield f"    {value} = run.failed(error, {here}, {at})"
+            yield f"    {value} = run.failed(error, {here}, path)"
             if isinstance(kind, Relation):
                 yield f"    key_{number} = None"
         if not waiting:

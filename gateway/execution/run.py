@@ -145,8 +145,16 @@ class Run:
         """Null, until it is here."""
         self.laters.append(_Later(awaitable, complete, place, path))
 
-    def failed(self, error: Exception, place: Place, path: At) -> None:
-        """Null, with its error; or the error, where there may be no null."""
+    def failed(self, error: Exception, place: Place, path: Any) -> None:
+        """Of a field of the object there: null, with its error; or the error, where there may be no null."""
+        field = place.field
+        self._failed(error, place, (path, field.key, field.parent_type.name))
+
+    def failed_item(self, error: Exception, place: Place, path: Any, index: int) -> None:
+        """The same of an item of the list there."""
+        self._failed(error, place, (path, index, None))
+
+    def _failed(self, error: Exception, place: Place, path: At) -> None:
         error = located_error(error, place.field.nodes, _keys(path))
         if place.non_null:
             raise error
@@ -250,7 +258,7 @@ class Run:
                 try:
                     drained.items.append(item(self, each, at))
                 except Exception as error:
-                    self.failed(error, item_place, at)
+                    self._failed(error, item_place, at)
                     drained.items.append(None)
                 finally:
                     self.laters, self.batches = aside
