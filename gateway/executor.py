@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphql import DocumentNode, ExecutionResult, GraphQLField, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
@@ -15,11 +15,10 @@ from strawberry.types.cast import get_strawberry_type_cast
 from strawberry.types.field import StrawberryField
 
 from gateway.execution import Attribute, Described, NotCompiled, Operation, Relation, compile
+from gateway.settings import UseExecutor
+from resolvers.context import Context
 from resolvers.permission import Guarded
 from schema.relations import loaded_by
-
-if TYPE_CHECKING:
-    from resolvers.context import Context
 
 AFTER = 1
 """So many runs of a document are left to graphql-core..."""
@@ -84,8 +83,11 @@ class Compiled:
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
     def execute_operation(self, serially: bool | None = None) -> Any:
-        compiled: Compiled | None = getattr(self.context_value, "compiled", None)
+        context = self.context_value
+        compiled: Compiled | None = getattr(context, "compiled", None)
         result = compiled.run(self) if compiled and serially is None else None
+        if isinstance(context, Context):
+            context.executor = UseExecutor.CORE if result is None else UseExecutor.COMPILED
         return super().execute_operation(serially) if result is None else result
 
 

@@ -218,7 +218,7 @@ class Graph(strawberry.Schema):
     async def execute(self, query: str | None, *args: Any, **kwargs: Any) -> ExecutionResult:
         result, context = await super().execute(query, *args, **kwargs), kwargs["context_value"]
         seen = _fit_to_be_seen(result, context)
-        context.counted(context.operation, codes(seen.errors or ()))
+        context.counted(context.operation, codes(seen.errors or ()), context.executor)
         return seen
 
     async def stream(self, query: Asked | str | None, *args: Any, **kwargs: Any) -> StreamResult:
@@ -304,7 +304,7 @@ async def _told(results: StreamResult, context: Context) -> AsyncGenerator[Any, 
                     seen.update(codes(_fit_to_be_seen(result, context).errors or ()))
                 yield result
     finally:
-        context.counted(context.operation, sorted(seen))
+        context.counted(context.operation, sorted(seen), context.executor)
         log.info(
             "operation",
             operation=context.operation,

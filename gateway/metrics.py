@@ -53,6 +53,12 @@ class Metrics:
             ["operation", "code"],
             registry=self._registry,
         )
+        self._executions = Counter(
+            "switchboard_executions",
+            "Operations that were executed, by who did: as compiled, or graphql-core.",
+            ["executor"],
+            registry=self._registry,
+        )
         self._calls = Histogram(
             "switchboard_source_seconds",
             "Calls to sources, the database among them, by question and outcome.",
@@ -64,8 +70,10 @@ class Metrics:
     def request(self, path: str, status: int, seconds: float) -> None:
         self._requests.labels(path, str(status)).observe(seconds)
 
-    def operation(self, name: str | None, codes: Collection[str]) -> None:
-        """Of one without errors the code is `ok`."""
+    def operation(self, name: str | None, codes: Collection[str], executor: str | None = None) -> None:
+        """Of one without errors the code is `ok`; one that was refused nothing has executed."""
+        if executor:
+            self._executions.labels(executor).inc()
         name = name or "(none)"
         if name not in self._names:
             if len(self._names) < MOST_OPERATIONS:

@@ -26,14 +26,16 @@ class Context:
     """Whose phones are written without a country."""
     caller: Caller
     """Who asks."""
-    counted: Callable[[str | None, Collection[str]], None] = lambda name, codes: None
-    """Whoever counts operations: the name, and the codes of its errors."""
+    counted: Callable[[str | None, Collection[str], str | None], None] = lambda name, codes, executor: None
+    """Whoever counts operations: the name, the codes of its errors, and who executed it."""
     stale: Stale = field(default_factory=Stale)
     loaders: "Loaders" = field(init=False)
     operation: str | None = field(init=False, default=None)
     """The name of what is run, for the log line."""
     compiled: Any = field(init=False, default=None)
     """What the gateway has compiled of the document."""
+    executor: str | None = field(init=False, default=None)
+    """Who has executed it, if anybody."""
 
     def __post_init__(self) -> None:
         self.read_anew()
