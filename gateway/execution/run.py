@@ -457,22 +457,21 @@ class _Batch:
             for _, _, path in self.entries:
                 run.broke(error, place, path)
             return
-        shared: dict[int, Any] = {}
+        shared: dict[Any, Any] = {}
         for name, (holder, _, path) in zip(keys, self.entries, strict=True):
             if run.errors and run.reach(path) is None:
                 continue
-            value = found[name]
-            if id(value) in shared:
-                holder[path[1]] = shared[id(value)]
+            if name in shared:
+                holder[path[1]] = shared[name]
                 continue
             before = len(run.errors), len(run.laters)
             try:
-                holder[path[1]] = completed = complete(run, value, path)
+                holder[path[1]] = completed = complete(run, found[name], path)
             except Exception as error:
                 run.broke(error, place, path)
             else:
                 if shares and before == (len(run.errors), len(run.laters)):
-                    shared[id(value)] = completed
+                    shared[name] = completed
 
     def is_lost(self, run: Run) -> bool:
         return all(run.reach(path) is None for _, _, path in self.entries)
