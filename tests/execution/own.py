@@ -192,7 +192,8 @@ class Operations:
 
 async def compare(seed: int) -> None:
     document = parse(Operations(Random(seed)).operation())
-    assert not validate(schema(), document), document.loc and document.loc.source.body
+    if validate(schema(), document):  # fields of one name in two types may be unlike each other
+        return
     theirs, ours = [await _answer(document, seed, executor) for executor in EXECUTORS]
     assert repr(theirs.data) == repr(ours.data), (seed, theirs, ours)
     assert places(theirs) == places(ours), (seed, theirs, ours)
