@@ -10,6 +10,7 @@ from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission
 from strawberry.schema.config import StrawberryConfig
 
+from gateway.documents import Cache
 from gateway.execution import Attribute, Relation
 from gateway.executor import described
 from gateway.graph import build_graph
@@ -88,22 +89,37 @@ def test_what_takes_a_scope_is_guarded_by_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_compiled"), [(NOW, True), ("{ __typename __schema { types { name } } }", False)]
+    ("text", "at"),
+    [
+        (NOW, 2),
+        ("{ sources { " + "source " * 150 + "} }", 3),
+        ("{ __typename __schema { types { name } } }", None),
+    ],
 )
-async def test_a_document_is_compiled_when_it_comes_again_if_it_can_be(
-    settings: Settings, text: str, is_compiled: bool
+async def test_a_document_is_compiled_when_it_comes_again_the_larger_the_later(
+    settings: Settings, text: str, at: int | None
 ) -> None:
-    graph = build_graph()
+    graph, answers = build_graph(), []
     async with gateway_on(settings, graph=graph) as gateway:
         compiled = graph.prepared(text).compiled
         assert compiled
-        found, answers = [compiled.size > 0], []
-        for _ in range(2):
+        for number in range(1, 5):
             answers.append(await gateway.data(text))
-            found.append(compiled.size > 0)
+            assert (compiled.size > 0) == (at is not None and number >= at)
 
-    assert answers[0] == answers[1]
-    assert found == [False, False, is_compiled]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_what_is_compiled_counts_against_the_memory_of_documents() -> None:
+    kept: Cache[str] = Cache(entries=10, size=100)
+    kept.put("old", "old", 40)
+    kept.put("new", "new", 40)
+    kept.charge("forgotten", 100)
+    assert kept.get("old")
+
+    kept.charge("new", 40)
+
+    assert (kept.get("old"), kept.get("new")) == (None, "new")
 
 
 def test_nothing_is_compiled_where_graphql_core_is_to_execute_all() -> None:
