@@ -1,4 +1,4 @@
-"""Circuit: whether a source is asked at all, so that one that is down costs neither time nor calls.
+"""Circuit: whether a host of a source is asked at all, so that one that is down costs neither time nor calls.
 
 CLOSED      it is asked
 OPEN        it is not, for its last five calls failed, two timed out in silence, or it wants a pause; whoever
@@ -48,6 +48,8 @@ class Circuit:
     def __init__(self, probe_interval: float, now: Callable[[], float] = monotonic) -> None:
         self.paused = False
         """While it is open: because the source wants it so."""
+        self.told: Callable[[], None] | None = None
+        """Whoever wants to know that its state is another one, but for what time alone changes."""
         self._probe_interval = probe_interval
         self._now = now
         self._failures = self._silences = self._answers = 0
@@ -79,6 +81,7 @@ class Circuit:
         if self._until is not None:
             self._probing = True
             self._until = self._now() + self._probe_interval
+            self._tell()
         return Turn(self._era, self._answers)
 
     def end(self, call: Turn, ending: Ending) -> None:
@@ -86,7 +89,10 @@ class Circuit:
             return
         if ending is Ending.ANSWERED:
             self._answers += 1
+            was_closed = self._until is None
             self._failures, self._silences, self._until, self._probing = 0, 0, None, False
+            if not was_closed:
+                self._tell()
         elif ending is not Ending.GIVEN_UP:
             self._failures += 1
             self._silences += ending is Ending.TIMED_OUT and call.answers == self._answers
@@ -107,3 +113,8 @@ class Circuit:
         self._era += 1
         self._probing = False
         self.paused = paused
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.told:
+            self.told()

@@ -7,10 +7,11 @@ sharing, keeping, second tries, the circuit, errors, the log line and the count 
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import partial
 from math import ceil, inf
 from time import monotonic, time
 from typing import Any, ClassVar, Self, TypeVar
@@ -22,7 +23,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from yarl import URL
 
-from adapters import deadline, retries
+from adapters import deadline, retries, tracing
 from adapters.cache import NOT_AT_ALL, Cache, Keep, since, teller
 from adapters.circuit import Circuit, CircuitState, Ending
 from adapters.errors import (
@@ -38,12 +39,13 @@ from adapters.errors import (
 from adapters.flights import Flights
 from adapters.record import Record
 from adapters.sandbox import Sandbox
+from adapters.tracing import Kind
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 
-LARGEST_ANSWER = 8 * 2**20
-"""Bytes after decompression; the largest page any vendor documents is a hundredth of it."""
+LARGEST_ANSWER = 2 * 2**20
+"""Bytes after decompression; the largest page any vendor documents is a twenty-fifth of it."""
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises at an answer it cannot read: not only errors of its own."""
@@ -135,6 +137,18 @@ class Kept(Source):
         return Keep(self.cache)
 
 
+class Path(str):
+    """A path with ids, or other values, in it: `Path("/tickets/{id}", id=...)`."""
+
+    route: str
+    """The same without them, and without a query."""
+
+    def __new__(cls, template: str, **values: object) -> Self:
+        path = super().__new__(cls, template.format(**values))
+        path.route = template.partition("?")[0]
+        return path
+
+
 class Rest(ABC):
     """One source over HTTP: subclasses ask, this class carries."""
 
@@ -147,8 +161,11 @@ class Rest(ABC):
     def __init__(self, settings: Source, mode: Mode, session: aiohttp.ClientSession) -> None:
         self.mode = mode
         self.record = Record(self.title)
-        self.circuit = Circuit(settings.probe_interval)
         self._settings = settings
+        self.switched: Callable[[], None] | None = None
+        """Whoever wants to know that a circuit of its is in another state."""
+        self._circuits = dict[str, Circuit]()
+        self._circuit(settings.url)
         self._session = session
         self._flights = Flights()
         self._cache = Cache()
@@ -189,6 +206,23 @@ class Rest(ABC):
         """Seconds that a call may take."""
         return self._settings.timeout
 
+    @property
+    def circuit(self) -> Circuit:
+        """Of its hosts', that of the one which is worst off."""
+        return max(self._circuits.values(), key=lambda circuit: _WORSE.index(circuit.state))
+
+    def _circuit(self, url: str) -> Circuit:
+        """Each of its hosts has its own: where reports come from may be dead while messages are taken."""
+        host = url.split("/", 3)[2]
+        if host not in self._circuits:
+            self._circuits[host] = circuit = Circuit(self._settings.probe_interval)
+            circuit.told = self._switched
+        return self._circuits[host]
+
+    def _switched(self) -> None:
+        if self.switched:
+            self.switched()
+
     def read_anew(self) -> None:
         """Who asks from now on gets no answer that was asked for before, unless told how old it is."""
         self._flights.close_doors()
@@ -215,7 +249,8 @@ class Rest(ABC):
             return said
 
         try:
-            return await self._shared(key, question, url, read_and_keep, parameters)
+            call = partial(self._call, question, "GET", path, read_and_keep, params=parameters)
+            return await self._shared(key, url, call)
         except (Unavailable, Malformed) as error:
             if (tell := teller()) and (stale := self._cache.stale(key, keep)):
                 body, age = stale
@@ -223,30 +258,21 @@ class Rest(ABC):
                 return read(body)
             raise
 
-    async def _shared(
-        self,
-        key: Hashable,
-        question: str,
-        url: str,
-        read: Callable[[bytes], T],
-        parameters: Mapping[str, str],
-    ) -> T:
-        self._check_circuit()  # who boarded the call that tries whether it is back would wait with it
+    async def _shared(self, key: Hashable, url: str, call: Callable[..., Coroutine[Any, Any, T]]) -> T:
+        self._check_circuit(url)  # who boarded the call that tries whether it is back would wait with it
         try:
-            return await self._flights.board(key, lambda: self._up_to_twice(question, url, read, parameters))
+            return await self._flights.board(key, lambda: self._up_to_twice(url, call))
         except TimeoutError as error:
             raise TimedOut(self.name, f"{self.title} did not answer within this request's time.") from error
 
-    async def _up_to_twice(
-        self, question: str, url: str, read: Callable[[bytes], T], parameters: Mapping[str, str]
-    ) -> T:
+    async def _up_to_twice(self, url: str, call: Callable[..., Coroutine[Any, Any, T]]) -> T:
         """Once more after a trouble that may pass, if both fit into the time of one, and not too often."""
         clock = asyncio.get_running_loop().time
-        end = min(clock() + self._patience, deadline.current() or inf)
+        patience = self._patience(url)
+        end = min(clock() + patience, deadline.current() or inf)
         self._retries.asked()
         try:
-            in_time = _within(self._patience, self._settings)
-            return await self._call(question, "GET", url, read, params=parameters, timeout=in_time)
+            return await call(timeout=_within(patience, self._settings))
         except Unasked:
             raise
         except Unavailable as error:
@@ -255,13 +281,11 @@ class Rest(ABC):
             if is_over or clock() + wait >= end or not self._retries.take():
                 raise
         await asyncio.sleep(wait)
-        in_time = _within(end - clock(), self._settings)
-        return await self._call(question, "GET", url, read, params=parameters, timeout=in_time)
+        return await call(timeout=_within(end - clock(), self._settings))
 
-    @property
-    def _patience(self) -> float:
+    def _patience(self, url: str) -> float:
         """Seconds that a read may take: while it tries whether the source is back, little more than usual."""
-        if self.circuit.state is CircuitState.CLOSED:
+        if self._circuit(url).state is CircuitState.CLOSED:
             return self.timeout
         usual = self.record.percentile(95) or 0
         return min(self.timeout, max(self._settings.probe_interval, 2 * usual))
@@ -272,11 +296,11 @@ class Rest(ABC):
         What fails without a clear no may have been done, unless it never left. Either way nobody gets an
         answer from before it.
         """
-        url, departure = self._url(path), _Departure()
+        departure = _Departure()
         try:
             async with asyncio.timeout_at(deadline.current()):
                 return await self._call(
-                    question, method, url, self._reader(answer), middlewares=(departure,), **request
+                    question, method, path, self._reader(answer), middlewares=(departure,), **request
                 )
         except TimeoutError as error:
             late = TimedOut(self.name, f"{self.title} did not answer within this request's time.")
@@ -303,7 +327,7 @@ class Rest(ABC):
         self,
         question: str,
         method: str,
-        url: str,
+        path: str,
         read: Callable[[bytes], T],
         *,
         params: Mapping[str, str] | None = None,
@@ -313,58 +337,84 @@ class Rest(ABC):
             raise Misconfigured(
                 self.name, f"{self.title} is not connected: `switchboard doctor` says what to set."
             )
-        self._check_circuit()
-        turn, ending = self.circuit.begin(), None
+        url = self._url(path)
+        self._check_circuit(url)
+        circuit = self._circuit(url)
+        turn, ending = circuit.begin(), None
         call = self.record.call(question)
         status, body, detail = 0, b"", None
-        try:
-            with call, self._border():
-                query = {**(params or {}), **self.parameters(self._settings)}
-                async with self._session.request(
-                    method, url, params=query, allow_redirects=False, **request
-                ) as response:
-                    status, body = response.status, await self._body(response)
-                if refusal := self._refusal(status, body):
-                    if isinstance(refusal, Unavailable):
-                        refusal.retry_after = _seconds(response.headers.get("Retry-After"))
-                    raise refusal
-                return read(body)
-        except SourceError as error:
-            detail = _cause(error)
-            if isinstance(error, Busy):
-                ending = Ending.ANSWERED
-            if isinstance(error, Unavailable) and error.retry_after:
-                self.circuit.pause(turn, error.retry_after)
-            raise
-        finally:
-            self.circuit.end(turn, ending or _ENDINGS.get(call.outcome, Ending.GIVEN_UP))
-            log.info(
-                "source",
-                source=self.name,
-                call=question,
-                outcome=call.outcome,
-                status=status,
-                ms=round(call.seconds * 1000, 1),
-                bytes=len(body),
-                **({"detail": detail} if detail else {}),
-            )
+        with tracing.span(f"{self.name} {question}", Kind.CLIENT) as span:
+            try:
+                with call, self._border():
+                    query = {**(params or {}), **self.parameters(self._settings)}
+                    async with self._session.request(
+                        method,
+                        url,
+                        params=query,
+                        allow_redirects=False,
+                        headers=tracing.headers(),
+                        **request,
+                    ) as response:
+                        status, body = response.status, await self._body(response)
+                    if refusal := self._refusal(status, body):
+                        if isinstance(refusal, Unavailable):
+                            refusal.retry_after = _seconds(response.headers.get("Retry-After"))
+                        raise refusal
+                    try:
+                        return read(body)
+                    except UNREADABLE as error:
+                        raise error.with_traceback(None)  # noqa: B904 - it is the same, without the answer
+            except SourceError as error:
+                detail = _cause(error)
+                if isinstance(error, Busy):
+                    ending = Ending.ANSWERED
+                if isinstance(error, Unavailable) and error.retry_after:
+                    circuit.pause(turn, error.retry_after)
+                raise
+            finally:
+                circuit.end(turn, ending or _ENDINGS.get(call.outcome, Ending.GIVEN_UP))
+                if span.is_heard:
+                    self._tell(span, method, path, status, call.outcome)
+                log.info(
+                    "source",
+                    source=self.name,
+                    call=question,
+                    outcome=call.outcome,
+                    status=status,
+                    ms=round(call.seconds * 1000, 1),
+                    bytes=len(body),
+                    **({"detail": detail} if detail else {}),
+                )
+                body = b""  # an error keeps its frames alive until the garbage collector comes by
 
-    def _check_circuit(self) -> None:
-        wait = self.circuit.wait
+    def _tell(self, span: tracing.Span, method: str, path: str, status: int, outcome: str) -> None:
+        span.say({"switchboard.source": self.name, "http.request.method": method})
+        if route := _route(path):
+            span.say({"url.template": route})
+        if status:
+            span.say({"http.response.status_code": status})
+        if outcome != "ok":
+            span.fail(outcome)
+
+    def _check_circuit(self, url: str) -> None:
+        circuit = self._circuit(url)
+        wait = circuit.wait
         if wait is None:
             return
-        why = "asks us to slow down" if self.circuit.paused else "keeps failing"
+        why = "asks us to slow down" if circuit.paused else "keeps failing"
         when = f"tried again in {ceil(wait)} s" if wait else "being tried again at this moment"
         raise Unasked(self.name, f"{self.title} {why} and is {when}.")
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > LARGEST_ANSWER:
-                raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
-        return b"".join(chunks)
+        body = bytearray()  # many chunks would leave the heap in pieces
+        try:
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > LARGEST_ANSWER:
+                    raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
+            return bytes(body)
+        finally:
+            body.clear()  # as above
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         """The error that an answer is, by its status; a vendor with manners of its own overrides it."""
@@ -410,6 +460,8 @@ class Rest(ABC):
             raise Unavailable(self.name, f"{self.title} cannot be reached: try again later.") from error
 
 
+_WORSE = CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN
+
 _ENDINGS = {
     "ok": Ending.ANSWERED,
     Rejected.code: Ending.ANSWERED,
@@ -419,6 +471,16 @@ _ENDINGS = {
     TimedOut.code: Ending.TIMED_OUT,
 }
 """What a call says about the source, by its outcome in the record."""
+
+
+_NOBODYS = re.compile(r"(?:/(?:v[0-9]+|[A-Za-z_.]+))+")
+
+
+def _route(path: str) -> str | None:
+    """The path without ids; None where nobody has said which parts of it are, and some may be."""
+    if isinstance(path, Path):
+        return path.route
+    return path if _NOBODYS.fullmatch(path) else None
 
 
 def _within(seconds: float, settings: Source) -> aiohttp.ClientTimeout:

@@ -40,16 +40,25 @@ LARGEST_BODY = 16 * 1024 * 1024
 LONGEST_LINE = 64 * 1024
 """Bytes of a request's first line: vendors there are who want a whole message in it."""
 CONTROL = "/_sandbox"
+TRACE = "traceparent", "tracestate"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request the sandbox received; `body` is its decoded JSON, its flat form, or None."""
+    """A request the sandbox received; `body` is its decoded JSON, its flat form, or None.
+
+    `trace` are the headers that say what it is part of, and no others: those hold credentials.
+    """
 
     method: str
     path: str
     query: dict[str, str]
     body: Any
+    target: str
+    """Path and query as they came, before anything of them was decoded."""
+    route: str
+    """Which of the vendor's endpoints it is."""
+    trace: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -156,7 +165,18 @@ class Sandbox(ABC):
         if request.path.startswith(f"{CONTROL}/"):
             return await handler(request)
         body = await _decoded(request)
-        self.asked.append(Asked(request.method, request.path, dict(request.query), body))
+        resource = request.match_info.route.resource
+        self.asked.append(
+            Asked(
+                method=request.method,
+                path=request.path,
+                query=dict(request.query),
+                body=body,
+                target=request.raw_path,
+                route=resource.canonical if resource else "",
+                trace={name: request.headers[name] for name in TRACE if name in request.headers},
+            )
+        )
         for trouble in reversed(self._met_by(request)):
             handler = partial(TROUBLES[trouble.kind], handler=handler, **trouble.details)
         try:

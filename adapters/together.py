@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
 
+from adapters import tracing
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -28,14 +30,14 @@ class Together(Generic[K, V]):
     ) -> None:
         self._ask = ask
         self._in_turn = in_turn
-        self._waiting: list[tuple[K, asyncio.Future[V]]] = []
+        self._waiting: list[tuple[K, asyncio.Future[V], tracing.Trace | None]] = []
         self._gathering: asyncio.Task[None] | None = None
         self._asking = set[asyncio.Task[None]]()
         self._had_company = False
 
     async def __call__(self, item: K) -> V:
         answer: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
+        self._waiting.append((item, answer, tracing.current.get()))
         if self._gathering is None:
             # In a context of its own: the deadline of a request is not that of all.
             self._gathering = asyncio.create_task(self._gather(), context=Context())
@@ -57,13 +59,14 @@ class Together(Generic[K, V]):
         finally:
             self._gathering = None
 
-    async def _ask_for(self, some: Sequence[tuple[K, "asyncio.Future[V]"]]) -> None:
+    async def _ask_for(self, some: Sequence[tuple[K, "asyncio.Future[V]", tracing.Trace | None]]) -> None:
         answers: Sequence[V | Exception]
         try:
-            answers = await self._ask([item for item, _ in some])
+            with tracing.going_on(some[0][2]):  # of several traces it can be part of one
+                answers = await self._ask([item for item, _, _ in some])
         except Exception as error:
             answers = [error] * len(some)
-        for (_, waiting), answer in zip(some, answers, strict=True):
+        for (_, waiting, _), answer in zip(some, answers, strict=True):
             if waiting.done():  # nobody waits any more
                 continue
             if isinstance(answer, Exception):

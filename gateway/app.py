@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -11,12 +12,13 @@ import structlog
 from aiohttp import hdrs, web
 from structlog.contextvars import bound_contextvars
 
-from adapters import open_adapters
+from adapters import open_adapters, tracing
 from adapters.lines import Lines
+from adapters.tracing import Kind, Span
 from gateway import door, explorer, health, reports
 from gateway.credentials import open_credentials
 from gateway.errors import codes
-from gateway.gate import Gate
+from gateway.gate import OPEN, Gate
 from gateway.graph import Graph, build_graph
 from gateway.keys import (
     ADAPTERS,
@@ -29,11 +31,13 @@ from gateway.keys import (
     POST,
     REQUEST_ID,
     RETURN_CODE,
+    STAYS,
 )
 from gateway.metrics import Metrics, Page
 from gateway.refresher import refreshing
 from gateway.sending import sending
 from gateway.settings import Settings
+from gateway.tracing import open_tracing
 from gateway.view import View
 from resolvers.caller import ANYBODY
 from resolvers.changes import all_ended
@@ -43,6 +47,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger("switchboard.request")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_UNTRACED = (*OPEN, "/metrics")
+"""Machines ask these all the time."""
+_NO_TRACE = nullcontext()
 
 
 def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.Application:
@@ -51,6 +58,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         async with (
+            open_tracing(),
             open_adapters(
                 lines, settings.database, settings.database_connections, settings.database_timeout
             ) as app[ADAPTERS],
@@ -91,7 +99,8 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[REQUEST_ID] = request_id = _request_id(request)
     gate = request.app[GATE]
     started, status = perf_counter(), 499  # as proxies log a client that left
-    with bound_contextvars(request_id=request_id):
+    path = _path(request)
+    with bound_contextvars(request_id=request_id), _arrived(request), _step(request, path) as step:
         try:
             async with gate.admitted(request):
                 response = gate.preflight(request) or await handler(request)
@@ -104,8 +113,11 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
             log.exception("unexpected")
             status, response = 500, _unexpected(request_id)
         finally:
-            path, seconds = _path(request), perf_counter() - started
-            request.app[METRICS].request(path, status, seconds)
+            seconds = perf_counter() - started
+            if step.is_heard:
+                _tell(step, request, path, status)
+            if STAYS not in request:  # for how long a stream is open says nothing of how quick we are
+                request.app[METRICS].request(path, status, seconds)
             log.info(
                 "request",
                 method=request.method,
@@ -117,6 +129,31 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
     return response
+
+
+def _arrived(request: web.Request) -> AbstractContextManager[None]:
+    """What the caller is in the middle of goes on here, and with our sources, whether or not we trace."""
+    if tracing.TRACEPARENT not in request.headers:
+        return _NO_TRACE
+    given = request.headers.getall(tracing.TRACEPARENT)
+    if len(given) > 1:
+        return _NO_TRACE
+    state = ",".join(request.headers.getall(tracing.TRACESTATE, ()))
+    return tracing.going_on(tracing.read(given[0], state))
+
+
+def _step(request: web.Request, path: str) -> Span:
+    if path.startswith(_UNTRACED):
+        return tracing.UNHEARD
+    return tracing.span(path, Kind.SERVER)
+
+
+def _tell(step: Span, request: web.Request, path: str, status: int) -> None:
+    method = request.method if request.method in hdrs.METH_ALL else "_OTHER"
+    step.call(f"{method} {path}")
+    step.say({"http.request.method": method, "http.route": path, "http.response.status_code": status})
+    if status >= 500:
+        step.fail(str(status))
 
 
 def _request_id(request: web.Request) -> str:

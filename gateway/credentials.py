@@ -3,7 +3,7 @@
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic, time
@@ -16,6 +16,7 @@ from aiohttp import hdrs, web
 from adapters.errors import SourceError
 from adapters.flights import Flights
 from adapters.storage.api_keys import ROUGHLY, ApiKey, ApiKeys
+from adapters.together import Together
 from gateway.remembered import Remembered
 from gateway.settings import Settings, UseAuth, is_loopback, variable_name
 from resolvers.caller import ANYBODY, Caller, Kind
@@ -31,6 +32,11 @@ LOOKED_AFTER = 2.0
 TRUSTED = 300.0
 """Seconds for which a key that was good is good while the database does not answer."""
 MOST = 1024
+APART = 0.1
+"""Seconds between two times that unknown keys are looked up, all that came meanwhile together.
+
+Else whoever makes keys up would have the database asked for each.
+"""
 
 SILENT = "The database that knows the API keys does not answer: try again later."
 
@@ -107,6 +113,8 @@ class Credentials:
         self._unknown = Remembered[str, bool](REMEMBERED, MOST)  # apart: of these anybody can make any number
         self._used = Remembered[str, bool](ROUGHLY.total_seconds(), MOST)
         self._flights = Flights()
+        self._strangers = Together[str, ApiKey | None](self._find_strangers)
+        self._not_before = 0.0
         self._background = set[asyncio.Task[Any]]()
         self._tokens = tokens
 
@@ -214,12 +222,13 @@ class Credentials:
         return self._known.get(id) or await self._flights.board(id, partial(self._ask, id))
 
     async def _ask(self, id: str) -> ApiKey | None:
+        known = self._known_before.get(id)
         try:
-            key = await self._keys.find(id)
+            key = (await self._keys.find([id])).get(id) if known else await self._strangers(id)
         except SourceError:
-            key = self._known_before.get(id)
-            if key is None:
+            if known is None:
                 raise NotNow(SILENT) from None
+            key = known
         else:
             if key is None:
                 self._unknown.put(id, True)
@@ -227,6 +236,12 @@ class Credentials:
             self._known_before.put(id, key)
         self._known.put(id, key)
         return key
+
+    async def _find_strangers(self, ids: Sequence[str]) -> list[ApiKey | None]:
+        await asyncio.sleep(max(self._not_before - monotonic(), 0))
+        self._not_before = monotonic() + APART
+        found = await self._keys.find(ids)
+        return [found.get(id) for id in ids]
 
     async def _look_for_keys(self) -> None:
         try:

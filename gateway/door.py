@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from adapters.deadline import deadline
 from adapters.errors import SourceError
 from gateway.credentials import Misdirected, Missing, Refused
-from gateway.keys import ADAPTERS, CALLER, CREDENTIALS, POST, REQUEST_ID, RETURN_CODE
+from gateway.keys import ADAPTERS, CALLER, CREDENTIALS, GATE, POST, REQUEST_ID, RETURN_CODE
 from gateway.parameters import Parameters, read
 from gateway.settings import Settings, variable_name
 from resolvers.broadcasting import start
@@ -88,13 +88,17 @@ async def broadcast_to_group(context: Context, said: Parameters) -> Answer:
 
 async def send_to_one(context: Context, said: Parameters) -> Answer:
     to = RecipientInput(messenger_id=said.get("customer_id") or "")
-    input = SendMessageInput(to=to, channels=[Channel.MESSENGER], content=_content(said))
+    key = said.get("idempotencyKey")
+    input = SendMessageInput(to=to, channels=[Channel.MESSENGER], content=_content(said), idempotency_key=key)
     message = await to_the_end(send(context, input, said))
     return {"message_id": message.id}
 
 
 async def _broadcast(context: Context, said: Parameters, audience: AudienceInput) -> Answer:
-    input = BroadcastInput(audience=audience, channels=[Channel.MESSENGER], content=_content(said))
+    key = said.get("idempotencyKey")
+    input = BroadcastInput(
+        audience=audience, channels=[Channel.MESSENGER], content=_content(said), idempotency_key=key
+    )
     broadcast = await to_the_end(start(context, input, said))
     return {"broadcast_id": broadcast.id}
 
@@ -110,6 +114,8 @@ async def _serve(settings: Settings, endpoint: Endpoint, request: web.Request) -
         way_out = f"Send the secret as the header {HEADER} or as the query parameter secret."
         return _answer(request, WRONG, _message(way_out), status=401)
     request[CALLER] = DOOR
+    if settings.door_secret is not None:
+        await request.app[GATE].shown(DOOR)
     context = Context(
         request.app[ADAPTERS], request.app[POST], request[REQUEST_ID], settings.timeout, settings.region, DOOR
     )

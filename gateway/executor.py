@@ -87,7 +87,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         compiled: Compiled | None = getattr(context, "compiled", None)
         result = compiled.run(self) if compiled and serially is None else None
         if isinstance(context, Context):
-            context.executor = UseExecutor.CORE if result is None else UseExecutor.COMPILED
+            context.counts.executed(UseExecutor.CORE if result is None else UseExecutor.COMPILED)
         return super().execute_operation(serially) if result is None else result
 
 

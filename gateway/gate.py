@@ -1,5 +1,6 @@
 """The gate: who is let in at this moment, and from which pages."""
 
+import hmac
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -11,7 +12,8 @@ import orjson
 from aiohttp import hdrs, web
 
 from adapters.errors import SourceError
-from gateway.settings import Settings
+from gateway.settings import REPORTS, Settings
+from resolvers.caller import Caller, Kind
 from resolvers.sending.limits import Limits, open_limits
 
 BURST = 2.0
@@ -40,7 +42,10 @@ class Gate:
         self._most_sockets = settings.sockets
         self._most_sockets_each = settings.sockets_each
         self._rate = settings.rate or None
+        self._credential_rate = settings.credential_rate or None
         self._proxies = settings.proxies
+        secret = settings.reports_secret
+        self._reports = f"{REPORTS}/{secret.get_secret_value()}".encode() if secret else b""
         self._under_way = 0
         self._sockets = Counter[str]()
         self._limits = Limits()
@@ -59,8 +64,20 @@ class Gate:
         self._refuse_foreign_page(request)
         caller = self._caller(request)
         with self._a_place(request, caller):
-            await self._refuse_flood(request, caller)
+            if not self._is_report(request):
+                await self._refuse_flood_from(caller)
             yield
+
+    async def operation(self, request: web.Request, caller: Caller) -> None:
+        """Over a WebSocket; refused as if it were a request."""
+        await self._refuse_flood_from(self._caller(request))
+        await self.shown(caller)
+
+    async def shown(self, caller: Caller) -> None:
+        """Refused where one credential asks too often, from however many addresses."""
+        if caller.kind is not Kind.ANYBODY:
+            name = f"credential:{caller.name}"
+            await self._refuse_flood(name, self._credential_rate, " with one credential")
 
     def _refuse_foreign_page(self, request: web.Request) -> None:
         """A page of another site makes its readers' browsers ask: for a simple request without asking us."""
@@ -124,16 +141,24 @@ class Gate:
         finally:
             self._under_way -= 1
 
-    async def _refuse_flood(self, request: web.Request, caller: str) -> None:
-        if self._rate is None or is_here(caller):
+    def _is_report(self, request: web.Request) -> bool:
+        """Hyber's, which come as fast as a broadcast goes."""
+        return hmac.compare_digest(request.path.encode(errors="surrogatepass"), self._reports)
+
+    async def _refuse_flood_from(self, address: str) -> None:
+        if not is_here(address):
+            await self._refuse_flood(f"caller:{address}", self._rate)
+
+    async def _refuse_flood(self, name: str, rate: float | None, of: str = "") -> None:
+        if rate is None:
             return
         try:
-            turn = await self._limits.turn(f"caller:{caller}", rate=self._rate, patience=BURST, alone=True)
+            turn = await self._limits.turn(name, rate=rate, patience=BURST, alone=True)
         except SourceError:  # Redis: it is no reason to keep anybody out
             return
         if not turn.granted:
             after = max(ceil(turn.wait), 1)
-            sentence = f"At most {self._rate:g} requests a second: come again in {after} s."
+            sentence = f"At most {rate:g} requests a second{of}: come again in {after} s."
             raise refusal(429, "RATE_LIMITED", sentence, after=after)
 
     def _caller(self, request: web.Request) -> str:

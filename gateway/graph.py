@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +33,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
+from adapters import tracing
 from adapters.cache import stale_answers
 from adapters.deadline import deadline
 from gateway.documents import Cache, Documents, trusted
@@ -54,6 +55,8 @@ PREPARED = 256, 16 * 2**20
 """How many documents stay parsed and validated, and how many bytes of memory they may take."""
 A_TOKEN = 700
 """Bytes that one takes, parsed."""
+OPERATION = "graphql"
+"""As a span is called until it is known what is run."""
 FAULTS = 20
 """So many are told at once."""
 RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
@@ -216,9 +219,12 @@ class Graph(strawberry.Schema):
         return operation is not None and operation.operation is OperationType.SUBSCRIPTION
 
     async def execute(self, query: str | None, *args: Any, **kwargs: Any) -> ExecutionResult:
-        result, context = await super().execute(query, *args, **kwargs), kwargs["context_value"]
-        seen = _fit_to_be_seen(result, context)
-        context.counted(context.operation, codes(seen.errors or ()), context.executor)
+        started, context = perf_counter(), kwargs["context_value"]
+        with tracing.span(OPERATION) as span:
+            seen = _fit_to_be_seen(await super().execute(query, *args, **kwargs), context)
+            failed = codes(seen.errors or ())
+            _tell(span, context, failed)
+        context.counts.operation(context.operation, failed, perf_counter() - started)
         return seen
 
     async def stream(self, query: Asked | str | None, *args: Any, **kwargs: Any) -> StreamResult:
@@ -238,7 +244,7 @@ class Graph(strawberry.Schema):
         except Refused as error:
             execution.pre_execution_errors = [error]
         if execution.context is not None:
-            execution.context.operation = operation_name(execution)
+            execution.context.operation, execution.context.kind = _operation(execution)
         return execution
 
     def _look_at(self, execution: ExecutionContext, asked_for: str | None) -> None:
@@ -297,33 +303,51 @@ def build_graph(settings: Settings | None = None, **wishes: Any) -> Graph:
 async def _told(results: StreamResult, context: Context) -> AsyncGenerator[Any, None]:
     """The results of one operation, and its line in the log when it is over."""
     started, seen = perf_counter(), set[str]()
-    try:
-        async with aclosing(results):
-            async for result in results:
-                if isinstance(result, ExecutionResult):
-                    seen.update(codes(_fit_to_be_seen(result, context).errors or ()))
-                yield result
-    finally:
-        context.counted(context.operation, sorted(seen), context.executor)
-        log.info(
-            "operation",
-            operation=context.operation,
-            ms=round((perf_counter() - started) * 1000, 1),
-            **({"errors": sorted(seen)} if seen else {}),
-        )
+    subscribes = context.kind == OperationType.SUBSCRIPTION.value
+    if subscribes:
+        context.counts.subscriptions(+1)
+    with tracing.span(OPERATION) as span:
+        try:
+            async with aclosing(results):
+                async for result in results:
+                    if isinstance(result, ExecutionResult):
+                        seen.update(codes(_fit_to_be_seen(result, context).errors or ()))
+                    yield result
+        finally:
+            failed, took = sorted(seen), perf_counter() - started
+            if subscribes:  # it lasts as long as its client likes
+                context.counts.subscriptions(-1)
+            context.counts.operation(context.operation, failed, None if subscribes else took)
+            _tell(span, context, failed)
+            log.info(
+                "operation",
+                operation=context.operation,
+                ms=round(took * 1000, 1),
+                **({"errors": failed} if failed else {}),
+            )
 
 
-def operation_name(execution: ExecutionContext) -> str | None:
-    """As the log may have it: a name that the document holds, and not just any text sent beside it."""
+def _tell(span: tracing.Span, context: Context, failed: Sequence[str]) -> None:
+    if not span.is_heard:
+        return
+    said = {"graphql.operation.type": context.kind, "graphql.operation.name": context.operation}
+    span.call(" ".join(filter(None, said.values())) or OPERATION)
+    span.say({name: value for name, value in said.items() if value})
+    if failed:
+        span.fail(",".join(failed))
+
+
+def _operation(execution: ExecutionContext) -> tuple[str | None, str | None]:
+    """Its name and its kind, as the log may have them: what the document holds, not any text beside it."""
     if execution.graphql_document is None:
-        return None
-    names = [
-        definition.name.value
-        for definition in execution.graphql_document.definitions
-        if isinstance(definition, OperationDefinitionNode) and definition.name
-    ]
+        return None, None
     asked_for = execution.operation_name
-    return asked_for[:64] if asked_for in names else None
+    for definition in execution.graphql_document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            name = definition.name.value if definition.name else None
+            if name == asked_for:
+                return name and name[:64], definition.operation.value
+    return None, None
 
 
 def _fit_to_be_seen(result: ExecutionResult, context: Context) -> ExecutionResult:

@@ -9,6 +9,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
+from adapters.tracing import trace_id
 from gateway.settings import LogFormat, Settings
 
 LIBRARIES = logging.WARNING
@@ -23,6 +24,7 @@ def configure(settings: Settings, *, quiet: bool = False) -> None:
     level = logging.ERROR if quiet else logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        with_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         without_values,
@@ -48,6 +50,12 @@ def configure(settings: Settings, *, quiet: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, LIBRARIES))
+
+
+def with_trace(_: object, __: str, event: EventDict) -> EventDict:
+    if id := trace_id():
+        event["trace_id"] = id
+    return event
 
 
 def without_values(_: object, __: str, event: EventDict) -> EventDict:

@@ -1,5 +1,6 @@
 """Metrics: what Prometheus reads at /metrics."""
 
+import asyncio
 import hmac
 import os
 from collections.abc import Collection, Iterator
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 
 from adapters import RESTS, Adapters
+from adapters.circuit import CircuitState
 from adapters.errors import SourceError
+from adapters.rest import Rest
 from adapters.storage.client import Storage
 from adapters.storage.standing import Standing
 from gateway.gate import is_here
 from gateway.settings import Settings
+from resolvers.context import Counts
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -31,12 +35,12 @@ FRESH = 10.0
 """Seconds for which what the ledger said is not asked again."""
 
 
-class Metrics:
+class Metrics(Counts):
     """Of an application; with several workers, of all of them."""
 
     def __init__(self) -> None:
         # Here, for it costs a start a good part of what that may take, and decides where it counts.
-        from prometheus_client import CollectorRegistry, Counter, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._registry = CollectorRegistry()
         self._names = set[str]()
@@ -59,6 +63,26 @@ class Metrics:
             ["executor"],
             registry=self._registry,
         )
+        self._answers = Histogram(
+            "switchboard_operation_seconds",
+            "Queries and mutations, over HTTP and WebSocket, by name.",
+            ["operation"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._subscriptions = Gauge(
+            "switchboard_subscriptions",
+            "Subscriptions that are open, over WebSocket and as streams of events.",
+            multiprocess_mode="livesum",
+            registry=self._registry,
+        )
+        self._circuits = Gauge(
+            "switchboard_source_circuit",
+            "In how many processes the circuit of a source is in this state.",
+            ["source", "state"],
+            multiprocess_mode="livesum",
+            registry=self._registry,
+        )
         self._calls = Histogram(
             "switchboard_source_seconds",
             "Calls to sources, the database among them, by question and outcome.",
@@ -70,10 +94,11 @@ class Metrics:
     def request(self, path: str, status: int, seconds: float) -> None:
         self._requests.labels(path, str(status)).observe(seconds)
 
-    def operation(self, name: str | None, codes: Collection[str], executor: str | None = None) -> None:
-        """Of one without errors the code is `ok`; one that was refused nothing has executed."""
-        if executor:
-            self._executions.labels(executor).inc()
+    def executed(self, executor: str) -> None:
+        self._executions.labels(executor).inc()
+
+    def operation(self, name: str | None, codes: Collection[str], seconds: float | None) -> None:
+        """Of one without errors the code is `ok`."""
         name = name or "(none)"
         if name not in self._names:
             if len(self._names) < MOST_OPERATIONS:
@@ -82,15 +107,31 @@ class Metrics:
                 name = OTHER
         for code in codes or ("ok",):
             self._operations.labels(name, code).inc()
+        if seconds is not None:
+            self._answers.labels(name).observe(seconds)
+
+    def subscriptions(self, more: int) -> None:
+        self._subscriptions.inc(more)
 
     def watch(self, adapters: Adapters) -> None:
         """From now on its calls are counted."""
         adapters.storage.record.told = partial(self._called, "everyprint")
         for rest in RESTS:
-            getattr(adapters, rest.name).record.told = partial(self._called, rest.name)
+            source = getattr(adapters, rest.name)
+            source.record.told = partial(self._called, rest.name)
+            source.switched = partial(self._switched, source)
+            source.switched()
 
     def _called(self, source: str, question: str, outcome: str, seconds: float) -> None:
         self._calls.labels(source, question, outcome).observe(seconds)
+
+    def _switched(self, source: Rest) -> None:
+        circuit = source.circuit
+        now = circuit.state
+        for state in CircuitState:
+            self._circuits.labels(source.name, state).set(state is now)
+        if now is CircuitState.OPEN and circuit.wait:  # when that is over, nobody else says so
+            asyncio.get_running_loop().call_later(circuit.wait, self._switched, source)
 
     def page(self, standing: Standing | None) -> bytes:
         from prometheus_client import CollectorRegistry, generate_latest
@@ -102,6 +143,7 @@ class Metrics:
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
         now = CollectorRegistry()
         now.register(_Ledger(standing))
+        now.register(_Tasks())
         return generate_latest(counted) + generate_latest(now)
 
 
@@ -114,6 +156,13 @@ def counting_together() -> Iterator[None]:
             yield
         finally:
             del os.environ[FOLDER]
+
+
+def forget_process(id: int | None) -> None:
+    """It is no more, and what was open there is not open."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(id)  # type: ignore[no-untyped-call]
 
 
 class _Ledger:
@@ -143,6 +192,14 @@ class _Ledger:
                 "Chunks of broadcasts whose sender has gone, and that nobody has taken over.",
                 value=standing.expired,
             )
+
+
+class _Tasks:
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        sentence = "What is under way in the process that answers this: at rest, always about as much."
+        yield GaugeMetricFamily("switchboard_tasks", sentence, value=len(asyncio.all_tasks()))
 
 
 class Page:

@@ -14,6 +14,8 @@ from resolvers.checks import Checks
 from schema.errors import BadInput
 
 FORM = "application/x-www-form-urlencoded"
+KEY = "Idempotency-Key"
+"""The header, as draft-ietf-httpapi-idempotency-key-header has it; quotes may be left out."""
 
 _CHATFUELS_NAMES = {
     "messenger user id": "messenger_id",
@@ -26,6 +28,7 @@ _GRAPHS_NAMES = {
     "content.messenger.text": "message",
     "audience.group": "group",
     "to.messengerId": "customer_id",
+    "idempotencyKey": KEY,
 }
 """Where the graph has it, and what everyprint's documents call it."""
 
@@ -58,7 +61,8 @@ class Parameters(Checks):
 
 async def read(request: web.Request) -> Parameters:
     query = _of_form("query", request.rel_url.raw_query_string.encode(errors="surrogateescape"))
-    return Parameters([*query, *await _of_body(request)])
+    keys = [("idempotencyKey", key) for key in request.headers.getall(KEY, ())]
+    return Parameters([*query, *await _of_body(request), *keys])
 
 
 async def _of_body(request: web.Request) -> Pairs:

@@ -25,15 +25,15 @@ from gateway.banner import banner
 from gateway.connections import Runner
 from gateway.documents import trusted
 from gateway.graph import Graph
-from gateway.metrics import counting_together
+from gateway.metrics import counting_together, forget_process
 from gateway.settings import Settings, UseAuth, UseDoor, variable_name
 
 T = TypeVar("T")
 
 log = structlog.get_logger("switchboard.server")
 
-WAITING = 1024
-"""Connections that may wait to be accepted."""
+WAITING = 4096
+"""Connections that may wait to be accepted; one that the kernel drops comes again only after seconds."""
 
 
 NEWER = "The database was migrated by a newer Switchboard: install that version."
@@ -83,7 +83,8 @@ async def serve(settings: Settings) -> None:
                 await serve_on(listener, settings, lines, stop)
             else:
                 with counting_together():
-                    await workers.supervise(settings.workers, _work, (listener, settings, lines), stop)
+                    work = (listener, settings, lines)
+                    await workers.supervise(settings.workers, _work, work, stop, forget_process)
 
 
 def _work(listener: socket.socket, settings: Settings, lines: Lines) -> None:

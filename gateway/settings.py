@@ -172,8 +172,16 @@ class Settings(BaseSettings):
         50,
         ge=0,
         le=100_000,
-        description="Requests a second of one caller, in the mean of some seconds; 0 is without limit. Who "
-        "calls from this machine has none.",
+        description="Requests a second from one address, in the mean of some seconds, each operation over a "
+        "WebSocket among them; 0 is without limit. Who calls from this machine has none, nor have Hyber's "
+        "reports.",
+    )
+    credential_rate: float = Field(
+        500,
+        ge=0,
+        le=100_000,
+        description="The same with one API key, one token's owner or the door's secret, from all addresses "
+        "together, this machine too.",
     )
     proxies: int = Field(
         0,

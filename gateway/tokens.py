@@ -95,10 +95,11 @@ class Tokens:
 
     def _read(self, claims: dict[str, Any]) -> Caller:
         own = self._own(claims)
+        # Whom it was given to may be told by a phone or an e-mail.
+        given_to = f"{claims['iss']} {claims.get('sub') or own}".encode(errors="replace")
         return Caller(
             Kind.JWT if own is None else Kind.CUSTOMER,
-            # Whom it was given to may be told by a phone or an e-mail.
-            id=sha256(f"{claims['iss']} {claims.get('sub')}".encode(errors="replace")).hexdigest()[:12],
+            id=sha256(given_to).hexdigest()[:12],
             scopes=_scopes(claims),
             until=int(claims["exp"]) + self._leeway,
             own=own,

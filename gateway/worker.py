@@ -10,6 +10,7 @@ from gateway import logs
 from gateway.sending import sending
 from gateway.server import prepare_database, told_to_stop
 from gateway.settings import Sending, Settings
+from gateway.tracing import open_tracing
 from resolvers.sending.post import open_post
 
 log = structlog.get_logger("switchboard.worker")
@@ -22,6 +23,7 @@ async def work(settings: Settings) -> None:
     stop = told_to_stop(signal.SIGINT, signal.SIGTERM)
     await prepare_database(settings)
     async with (
+        open_tracing(),
         open_lines(RESTS, settings.sources, settings.sandbox, embedded=settings.embedded) as lines,
         open_adapters(
             lines, settings.database, settings.database_connections, settings.database_timeout

@@ -17,28 +17,40 @@ _spawn = multiprocessing.get_context("spawn")  # a fork would copy the parent's 
 
 
 async def supervise(
-    count: int, work: Callable[..., None], arguments: tuple[Any, ...], stop: asyncio.Event
+    count: int,
+    work: Callable[..., None],
+    arguments: tuple[Any, ...],
+    stop: asyncio.Event,
+    died: Callable[[int | None], None],
 ) -> None:
-    """Keeps `count` processes of `work` alive until `stop` is set, then waits for them to finish."""
+    """Keeps `count` processes of `work` alive until `stop` is set, then waits for them to finish.
+
+    `died` is told the id of one that ended before.
+    """
     async with asyncio.TaskGroup() as group:
         for number in range(count):
-            group.create_task(_keep_alive(number, work, arguments, stop))
+            group.create_task(_keep_alive(number, work, arguments, stop, died))
 
 
 async def _keep_alive(
-    number: int, work: Callable[..., None], arguments: tuple[Any, ...], stop: asyncio.Event
+    number: int,
+    work: Callable[..., None],
+    arguments: tuple[Any, ...],
+    stop: asyncio.Event,
+    died: Callable[[int | None], None],
 ) -> None:
     told = asyncio.create_task(stop.wait())
     while not told.done():
         process = _spawn.Process(target=work, args=arguments, name=f"worker-{number}")
         process.start()
-        died = asyncio.create_task(_death(process))
-        await asyncio.wait({died, told}, return_when=asyncio.FIRST_COMPLETED)
+        death = asyncio.create_task(_death(process))
+        await asyncio.wait({death, told}, return_when=asyncio.FIRST_COMPLETED)
         if told.done():
             process.terminate()
-            await died
+            await death
         else:
             log.error("a worker died and is replaced", worker=number, exit_code=process.exitcode)
+            died(process.pid)
             await asyncio.wait({told}, timeout=PAUSE)
 
 

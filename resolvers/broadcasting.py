@@ -69,7 +69,7 @@ async def broadcast(info: Info, input: BroadcastInput) -> Broadcast:
 async def start(context: Context, input: BroadcastInput, checks: Checks) -> Broadcast:
     """Written down, to be planned."""
     broadcasts, draft = context.adapters.storage.broadcasts, _draft(context, input, checks)
-    with one_use_of_the_key():
+    with one_use_of_the_key(checks):
         if draft.use and (first := await broadcasts.first(*draft.use)):
             return to_broadcast(first)  # though who was asked then may be down now
         letter = await _letter(context, draft)

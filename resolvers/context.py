@@ -1,6 +1,6 @@
 """The context of one operation."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from resolvers.loaders import Loaders
 
 
+class Counts:
+    """Whoever counts operations; this one does not."""
+
+    def operation(self, name: str | None, codes: Collection[str], seconds: float | None) -> None:
+        """One is over: the codes of its errors, and what it took, unless that was for its client to say."""
+
+    def executed(self, executor: str) -> None:
+        """One was run, by whom."""
+
+    def subscriptions(self, more: int) -> None:
+        """So many more are open."""
+
+
 @dataclass(slots=True)
 class Context:
     adapters: Adapters
@@ -26,16 +39,15 @@ class Context:
     """Whose phones are written without a country."""
     caller: Caller
     """Who asks."""
-    counted: Callable[[str | None, Collection[str], str | None], None] = lambda name, codes, executor: None
-    """Whoever counts operations: the name, the codes of its errors, and who executed it."""
+    counts: Counts = field(default_factory=Counts)
     stale: Stale = field(default_factory=Stale)
     loaders: "Loaders" = field(init=False)
     operation: str | None = field(init=False, default=None)
     """The name of what is run, for the log line."""
+    kind: str | None = field(init=False, default=None)
+    """Whether that is a query, a mutation or a subscription."""
     compiled: Any = field(init=False, default=None)
     """What the gateway has compiled of the document."""
-    executor: str | None = field(init=False, default=None)
-    """Who has executed it, if anybody."""
 
     def __post_init__(self) -> None:
         self.read_anew()
@@ -66,7 +78,7 @@ class Context:
             self.timeout,
             self.region,
             self.caller,
-            self.counted,
+            self.counts,
             stale,
         )
 

@@ -52,11 +52,12 @@ def checked_send_at(checks: Checks, moment: datetime | None) -> datetime | None:
 
 
 @contextmanager
-def one_use_of_the_key() -> Iterator[None]:
+def one_use_of_the_key(checks: Checks) -> Iterator[None]:
     try:
         yield
     except KeyReused:
-        raise Conflict({"input.idempotencyKey": "This key was used for something else."}) from None
+        place = checks.path("idempotencyKey")
+        raise Conflict({place: "This key was used for something else."}) from None
 
 
 def _nothing(_: Any) -> None:

@@ -55,7 +55,7 @@ async def send_message(info: Info, input: SendMessageInput) -> Message:
 async def send(context: Context, input: SendMessageInput, checks: Checks) -> Message:
     ledger, started = context.adapters.storage.messages, monotonic()
     draft = _draft(context, input, checks)
-    with one_use_of_the_key():
+    with one_use_of_the_key(checks):
         if draft.use and _asks_others(draft) and (first := await ledger.first(*draft.use)):
             return to_message(first)  # though who was asked then may be down now
         text = await _text(context, draft.wanted)

@@ -11,6 +11,7 @@ from strawberry.dataloader import DataLoader
 
 from adapters import Adapters
 from adapters.mercately.client import Conversation as Row
+from adapters.storage.identity import Key
 from adapters.storage.messages import Id
 from resolvers.loaders import Loaders
 from resolvers.merge import ROW
@@ -18,7 +19,7 @@ from resolvers.people import By
 from resolvers.stale import Stale
 from schema.conversations import Conversation
 from schema.customers import Customer
-from schema.messages import Message
+from schema.messages import Message, MessageConnection
 
 
 class OwnLoaders(Loaders):
@@ -37,7 +38,7 @@ class OwnLoaders(Loaders):
 
     async def customer_at(self, *, phone: str | None, messenger_id: str | None) -> Customer | None:
         me = await self._me()
-        return me if me and is_at(me, phone, messenger_id) else None
+        return me if me and await self._is_theirs(me, phone, messenger_id) else None
 
     @cached_property
     def conversation(self) -> DataLoader[tuple[str, int], Conversation | None]:
@@ -46,6 +47,16 @@ class OwnLoaders(Loaders):
     @cached_property
     def message(self) -> DataLoader[Id, Message | None]:
         return DataLoader(self._load_messages)
+
+    async def messages_to(
+        self, phones: Sequence[str], messenger_ids: Sequence[str], *, first: int, after: str | None
+    ) -> MessageConnection:
+        alone = await self._without_shared(phones)
+        return await super().messages_to(alone, messenger_ids, first=first, after=after)
+
+    @cached_property
+    def _is_shared(self) -> DataLoader[str, bool]:
+        return DataLoader(self._load_whether_shared)
 
     async def _me(self) -> Customer | None:
         return await self._everybody.customer.load(self._own)
@@ -67,7 +78,29 @@ class OwnLoaders(Loaders):
     async def _load_messages(self, ids: Sequence[Id]) -> list[Message | None]:
         me = await self._me()
         found = await self._everybody.message.load_many(ids)
-        return [message if me and message and is_to(me, message) else None for message in found]
+        return [message if me and message and await self._has_got(me, message) else None for message in found]
+
+    async def _has_got(self, me: Customer, message: Message) -> bool:
+        return await self._is_theirs(me, message.recipient.phone, message.recipient.messenger_id)
+
+    async def _is_theirs(self, me: Customer, phone: str | None, messenger_id: str | None) -> bool:
+        if messenger_id is None and phone is not None and not await self._without_shared([phone]):
+            return False
+        return is_at(me, phone, messenger_id)
+
+    async def _without_shared(self, phones: Sequence[str]) -> list[str]:
+        """What went to a phone that two people have, who were parted, may be for either."""
+        shared = await self._is_shared.load_many(phones)
+        return [phone for phone, is_shared in zip(phones, shared, strict=True) if not is_shared]
+
+    async def _load_whether_shared(self, phones: Sequence[str]) -> list[bool]:
+        me = await self._me()
+        mine = me.member_keys if me else ()
+        known = await self._adapters.storage.directory.of_phones(phones)
+        return [
+            any(str(Key(entry.source, entry.key)) not in mine for entry in known.get(phone, ()))
+            for phone in phones
+        ]
 
 
 def is_named(customer: Customer, by: By) -> bool:
@@ -85,7 +118,3 @@ def is_at(customer: Customer, phone: str | None, messenger_id: str | None) -> bo
     if phone is None and messenger_id is None:
         return False
     return phone in (None, *customer.phones) and messenger_id in (None, *customer.messenger_ids)
-
-
-def is_to(customer: Customer, message: Message) -> bool:
-    return is_at(customer, message.recipient.phone, message.recipient.messenger_id)

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from adapters.chatfuel.sandbox import ChatfuelSandbox
 from adapters.errors import Fault, Misconfigured, Rejected, SourceError, Unacceptable
-from adapters.rest import UNREADABLE, Mode, Rest, Source
+from adapters.rest import UNREADABLE, Mode, Path, Rest, Source
 
 LONGEST_TEXT = 2_000
 """Characters. Inferred: Messenger takes as many; what the vendor takes, within a URL, nobody says."""
@@ -106,7 +106,7 @@ class Chatfuel(Rest):
     async def ping(self) -> None:
         """Proves that something answers there, not that it takes our token: a send is all one can ask."""
         try:
-            await self._call("ping", "GET", f"{self._settings.url}/bots", bytes)
+            await self._call("ping", "GET", "/bots", bytes)
         except (Rejected, Misconfigured):
             if self.mode is Mode.OFF:
                 raise
@@ -122,7 +122,12 @@ class Chatfuel(Rest):
             self._settings.attribute: text,
         }
         # Spaces as %20: a plus is one to those only who read a query as a form.
-        path = f"/bots/{self._settings.bot_id}/users/{user_id}/send?{urlencode(query, quote_via=quote)}"
+        path = Path(
+            "/bots/{bot}/users/{user}/send?{query}",
+            bot=self._settings.bot_id,
+            user=user_id,
+            query=urlencode(query, quote_via=quote),
+        )
         await self._change("send", "POST", path, _Answer, json={})
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:

@@ -15,7 +15,7 @@ from adapters.errors import Fault, Rejected, SourceError, Unacceptable, Unavaila
 from adapters.hyber.message import Form, Message
 from adapters.hyber.report import Report, Wire
 from adapters.hyber.sandbox import HyberSandbox
-from adapters.rest import UNREADABLE, Mode, Rest, Source
+from adapters.rest import UNREADABLE, Mode, Path, Rest, Source
 from adapters.together import Together
 
 T = TypeVar("T")
@@ -156,7 +156,7 @@ class Hyber(Rest):
         return await asyncio.gather(*(_answer(self._send_alone(message)) for message in messages))
 
     async def _send_alone(self, message: Message) -> str:
-        path = f"/{self._client}"
+        path = Path("/{client}", client=self._client)
         return str((await self._post("send", path, _Accepted, message.body)).message_id)
 
     async def send_batch(self, form: Form, messages: Sequence[Message]) -> list[str | SourceError]:
@@ -166,7 +166,7 @@ class Hyber(Rest):
         theirs: that is in doubt. Inferred: what a refused one looks like, and that it stops no other.
         """
         body = {"messages": [message.part for message in messages], **form.body}
-        path = f"{self._settings.batch_url}/{self._client}/batch/sync"
+        path = Path("{host}/{client}/batch/sync", host=self._settings.batch_url, client=self._client)
         found = await self._post("send batch", path, _Batch, body)
         outcomes = {str(sent.extra_id): self._outcome(sent) for sent in found.messages if sent.extra_id}
         return [outcomes.get(message.extra_id or "") or self._in_doubt() for message in messages]
@@ -179,7 +179,12 @@ class Hyber(Rest):
         return await self._look_up("report of", f"external/{quote(extra_id, safe='')}")
 
     async def _look_up(self, question: str, which: str) -> Report | None:
-        path = f"{self._settings.reports_url}/{self._client}/api/dr/{which}/simple"
+        path = Path(
+            "{host}/{client}/api/dr/{message}/simple",
+            host=self._settings.reports_url,
+            client=self._client,
+            message=which,
+        )
         try:
             return (await self._get(question, path, Wire)).report
         except _NotThere:

@@ -6,12 +6,13 @@ ALPHABET = frozenset(
 )
 EXTENSION = frozenset("\f^{}\\[~]|€")
 """Each is written with an escape before it, and so counts twice."""
+_ALL = ALPHABET | EXTENSION
 
 
 def length(text: str) -> int | None:
     """None where a character is not of it, and the SMS is written in UCS-2."""
     letters = set(text)
-    if not letters <= ALPHABET | EXTENSION:
+    if not letters <= _ALL:
         return None
     return len(text) + sum(text.count(letter) for letter in letters & EXTENSION)
 

@@ -12,9 +12,10 @@ from pydantic import Field, SecretStr
 from adapters.cache import Keep
 from adapters.errors import Fault, Malformed, Rejected, SourceError, Unacceptable
 from adapters.mercately.sandbox import MercatelySandbox
-from adapters.rest import UNREADABLE, Kept, Rest
+from adapters.rest import UNREADABLE, Kept, Path, Rest
 
 API = "/retailers/api/v1"
+CUSTOMER = API + "/customers/{id}"
 CUSTOMERS_A_PAGE = 100
 WEB_ID = re.compile(r"[0-9]{1,18}[a-z]{5}([0-9]{1,18})")
 """Retailer, five letters, row; the numbers are at most as long as a 64-bit one."""
@@ -297,7 +298,7 @@ class Mercately(Rest):
             return None
         try:
             keep = self._settings.keep_people
-            found = await self._get("customer", f"{API}/customers/{id}", _Found, keep)
+            found = await self._get("customer", Path(CUSTOMER, id=id), _Found, keep)
         except Rejected as refusal:
             if _is_nobody(refusal):
                 return None
@@ -321,7 +322,7 @@ class Mercately(Rest):
             return False
         body = {"customer": {**profile, **_tags(tags or {})}}
         try:
-            await self._change("update customer", "PUT", f"{API}/customers/{id}", _Done, json=body)
+            await self._change("update customer", "PUT", Path(CUSTOMER, id=id), _Done, json=body)
         except Rejected as refusal:
             if _is_nobody(refusal):
                 return False

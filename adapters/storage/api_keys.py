@@ -50,9 +50,9 @@ class ApiKeys(Questions):
         return bool(await connection.scalar(select(exists(select(API_KEY.c.id)))))
 
     @reads
-    async def find(self, connection: AsyncConnection, id: str) -> ApiKey | None:
-        row = (await connection.execute(select(API_KEY).where(API_KEY.c.id == id))).first()
-        return _key(row) if row else None
+    async def find(self, connection: AsyncConnection, ids: Collection[str]) -> dict[str, ApiKey]:
+        rows = await connection.execute(select(API_KEY).where(API_KEY.c.id.in_(ids)))
+        return {row.id: _key(row) for row in rows}
 
     @reads
     async def all(self, connection: AsyncConnection) -> list[ApiKey]:

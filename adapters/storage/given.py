@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.storage.database import is_mysql
 
+_GIVEN = ":given"
 NUMBER, TEXT, LONG_TEXT, MOMENT = "BIGINT", "VARCHAR(255)", "LONGTEXT", "DATETIME(3)"
 
 
@@ -20,13 +21,16 @@ class Statement:
     """The same on both kinds of database."""
 
     def __init__(self, on_mysql: str, on_sqlite: str) -> None:
-        self._on_mysql, self._on_sqlite = text(on_mysql), text(on_sqlite)
+        self._on_mysql, self._on_sqlite = on_mysql, text(on_sqlite)
 
     async def run(self, connection: AsyncConnection, rows: Iterable[Mapping[str, Any]]) -> int:
         """How many rows met the conditions; of several given for one, only one is counted, and done."""
-        statement = self._on_mysql if is_mysql(connection) else self._on_sqlite
-        given = {"given": msgspec.json.encode(list(rows)).decode()}
-        return (await connection.execute(statement, given)).rowcount
+        given = msgspec.json.encode(list(rows))
+        if is_mysql(connection):
+            # In digits: the driver takes longer to escape a text than all else here.
+            statement = self._on_mysql.replace(_GIVEN, f"CONVERT(0x{given.hex()} USING utf8mb4)")
+            return (await connection.exec_driver_sql(statement)).rowcount
+        return (await connection.execute(self._on_sqlite, {"given": given.decode()})).rowcount
 
 
 def insert_given(table: str, given: Mapping[str, str]) -> Statement:
@@ -61,9 +65,9 @@ def update_given(
 
 def _on_mysql(given: Mapping[str, str]) -> str:
     columns = ", ".join(f"new_{name} {kind} PATH '$.{name}'" for name, kind in given.items())
-    return f"JSON_TABLE(:given, '$[*]' COLUMNS ({columns})) AS given"
+    return f"JSON_TABLE({_GIVEN}, '$[*]' COLUMNS ({columns})) AS given"
 
 
 def _on_sqlite(given: Mapping[str, str]) -> str:
     columns = ", ".join(f"json_extract(value, '$.{name}') AS new_{name}" for name in given)
-    return f"(SELECT {columns} FROM json_each(:given)) AS given"  # noqa: S608 - of our own constants
+    return f"(SELECT {columns} FROM json_each({_GIVEN})) AS given"  # noqa: S608 - of our own constants

@@ -21,6 +21,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Subquery,
+    and_,
     bindparam,
     delete,
     func,
@@ -412,8 +413,8 @@ class Messages(Questions):
         first: int,
         before: Place | None = None,
     ) -> list[Message]:
-        """So many of the messages to any of the addresses, newest first, from behind the given place on."""
-        rows = only(_MESSAGES, sent_to(phones, messenger_ids))
+        """So many of those to a person with these addresses, newest first, from behind the given place on."""
+        rows = only(_MESSAGES, sent_to(phones, messenger_ids, and_nobody_else=True))
         if before is not None:
             place = literal(before.created_at, Moment()), before.broadcast, before.seq
             rows = rows.where(tuple_(*_PLACE) < tuple_(*place))
@@ -424,7 +425,7 @@ class Messages(Questions):
     async def count_to_person(
         self, connection: AsyncConnection, phones: Collection[str], messenger_ids: Collection[str]
     ) -> int:
-        rows = select(func.count(sent_to(phones, messenger_ids).c.seq))
+        rows = select(func.count(sent_to(phones, messenger_ids, and_nobody_else=True).c.seq))
         return await connection.scalar(rows) or 0
 
     # On its way
@@ -817,20 +818,35 @@ def addresses_of(row: AnyRow) -> dict[str, str | None]:
     return said
 
 
-def sent_to(phones: Collection[str], messenger_ids: Collection[str]) -> Subquery:
+def sent_to(
+    phones: Collection[str], messenger_ids: Collection[str], *, and_nobody_else: bool = False
+) -> Subquery:
     """The ids of all messages to any of the addresses; where `seq` is null, it is none.
 
+    With `and_nobody_else` none in which another Messenger id stands beside the phone: its owner got that.
     Most are found by their own keys, in one broadcast after the other: an index of all addresses would take
     longer to grow than all else of a broadcast, and the longer, the more there were before.
     """
     row, id = DELIVERY.c, BROADCAST.c.id
     written = or_(row.phone.in_(phones), row.messenger_id.in_(messenger_ids))
+    theirs = (_is_to_none_but(messenger_ids),) if and_nobody_else else ()
     # In the list of columns, since databases turn a join round and read all deliveries first.
     of_each = [
-        select(id, select(row.seq).where(row.broadcast_id == id, row.own_key == key).scalar_subquery())
+        select(
+            id, select(row.seq).where(row.broadcast_id == id, row.own_key == key, *theirs).scalar_subquery()
+        )
         for key in {*phones, *messenger_ids}
     ]
-    return union(select(row.broadcast_id, row.seq).where(written), *of_each).subquery("sent")
+    return union(select(row.broadcast_id, row.seq).where(written, *theirs), *of_each).subquery("sent")
+
+
+def _is_to_none_but(messenger_ids: Collection[str]) -> ColumnElement[bool]:
+    row = DELIVERY.c
+    own_key_is_no_account = or_(row.broadcast_id == ALONE, row.own_key.is_(None), row.own_key.startswith("+"))
+    return and_(
+        or_(row.messenger_id.is_(None), row.messenger_id.in_(messenger_ids)),
+        or_(own_key_is_no_account, row.own_key.in_(messenger_ids)),
+    )
 
 
 def only(rows: Select[Any], ids: Subquery) -> Select[Any]:

@@ -11,21 +11,25 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     ColumnElement,
-    Select,
+    Integer,
     String,
     Subquery,
     case,
+    column,
     exists,
     func,
     insert,
     literal,
     literal_column,
     select,
+    table,
     text,
     update,
 )
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.ddl import CreateTableAs
 
 from adapters.storage import messages
 from adapters.storage.audience import Plan, judged, page_of
@@ -34,7 +38,7 @@ from adapters.storage.messages import Event, and_then, write_events
 from adapters.storage.tables import CHUNK, DELIVERY, Moment
 
 PAGE = 20_000
-"""So many people are planned in one transaction."""
+"""So many of their entries are planned in one transaction."""
 PAGE_OF_ONE_WRITER = 150_000
 """SQLite writes all leaves of an index anew in every transaction that fills it: the fewer, the faster."""
 CACHE_OF_ONE_WRITER, USUAL_CACHE = 64_000, 2_000
@@ -69,8 +73,7 @@ async def plan(connection: AsyncConnection, current: AnyRow, moment: int, size: 
     page = await page_of(connection, said, listed, current.place, size)
     last, total, chunks = current.last_seq, current.total, list[dict[str, Any]]()
     for people in await judged(connection, said, page):
-        rows = await _deliveries(connection, current.id, last, people, at)
-        await connection.execute(_once_an_address(connection, rows))
+        await _deliver(connection, current.id, last, people, at)
         for row in await connection.execute(_counted(current.id, last)):
             total, last = total + row.rows, max(last, row.last)
             if row.state == messages.State.PENDING:
@@ -94,23 +97,38 @@ async def _keep_in_memory(connection: AsyncConnection, kibibytes: int) -> None:
         await connection.exec_driver_sql(f"PRAGMA cache_size = -{kibibytes}")
 
 
-async def _deliveries(
-    connection: AsyncConnection, id: int, last: int, people: Subquery, at: datetime
-) -> Select[Any]:
+async def _deliver(connection: AsyncConnection, id: int, last: int, people: Subquery, at: datetime) -> None:
     """A row for each, in the order of addresses, as indexes grow fastest; behind them who is skipped.
 
-    MySQL would write all rows down on disk to number them as SQLite does: it counts in a variable.
+    Whose address another has got already gets none. To number rows while it sorts them takes either database
+    longer than to write them: MySQL counts in a variable instead, and SQLite in a table of the moment.
     """
-    one, is_out = people.c, people.c.why.is_not(None)
-    by_address = [is_out, one.key, one.person]
+    one = people.c
+    in_order = one.why.is_not(None), one.key, one.person
     if is_mysql(connection):
         await connection.execute(text("SET @planned = 0"))
-        place: ColumnElement[int] = literal_column("(@planned := @planned + 1)")
-    else:
-        place = func.row_number().over(order_by=by_address)
-    row = {
+        rows = _rows(id, last + literal_column("(@planned := @planned + 1)", Integer), one, at)
+        mine = mysql.insert(DELIVERY).from_select(list(rows), select(*rows.values()).order_by(*in_order))
+        await connection.execute(mine.on_duplicate_key_update(seq=DELIVERY.c.seq))
+        return
+    names = "key", "phone", "messenger_id", "channel", "why", "part"
+    in_turn = select(*(one[name] for name in names)).order_by(*in_order)
+    await connection.execute(CreateTableAs(in_turn, "planned", temporary=True))
+    planned = table("planned", column("rowid", Integer), *(column(name, String) for name in names))
+    rows = _rows(id, last + planned.c.rowid, planned.c, at)
+    # The condition tells SQLite's parser where the rows end and what to do with a conflict begins.
+    some = select(*rows.values()).where(planned.c.rowid > 0)
+    await connection.execute(sqlite.insert(DELIVERY).from_select(list(rows), some).on_conflict_do_nothing())
+    await connection.exec_driver_sql("DROP TABLE planned")
+
+
+def _rows(
+    id: int, seq: ColumnElement[int], one: ReadOnlyColumnCollection[str, Any], at: datetime
+) -> dict[str, ColumnElement[Any]]:
+    is_out = one.why.is_not(None)
+    return {
         "broadcast_id": literal(id),
-        "seq": literal(last) + place,
+        "seq": seq,
         "own_key": one.key,
         "phone": func.nullif(one.phone, one.key),
         "messenger_id": func.nullif(one.messenger_id, one.key),
@@ -125,9 +143,6 @@ async def _deliveries(
         "created_at": literal(at, Moment()),
         "final_at": case((is_out, literal(at, Moment())), else_=None),
     }
-    # The condition tells SQLite's parser where the rows end and what to do with a conflict begins.
-    rows = select(*(column.label(name) for name, column in row.items())).where(one.person != "")
-    return rows.order_by(*by_address)
 
 
 def _skipped(why: ColumnElement[str], at: datetime) -> ColumnElement[str]:
@@ -135,15 +150,6 @@ def _skipped(why: ColumnElement[str], at: datetime) -> ColumnElement[str]:
     line = write_events((Event(state=messages.State.SKIPPED, reason="?", at=at),)).decode()
     before, after = line.split("?")
     return literal(before) + why + literal(after)
-
-
-def _once_an_address(connection: AsyncConnection, rows: Select[Any]) -> Any:
-    """Whose address another has got already gets no row."""
-    names = list(rows.selected_columns.keys())
-    if is_mysql(connection):
-        mine = mysql.insert(DELIVERY).from_select(names, rows)
-        return mine.on_duplicate_key_update(seq=DELIVERY.c.seq)
-    return sqlite.insert(DELIVERY).from_select(names, rows).on_conflict_do_nothing()
 
 
 def _counted(id: int, last: int) -> Any:

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import structlog
 
-from adapters import Adapters
+from adapters import Adapters, tracing
 from adapters.errors import Busy, Misconfigured, Rejected, SourceError, Unacceptable, Unavailable
 from adapters.hyber import message as hyber
 from adapters.storage.audience import read_part
 from adapters.storage.broadcasts import Forbidden
 from adapters.storage.chunks import Chunk
 from adapters.storage.messages import Event, Id, Message, State
+from adapters.tracing import Kind
 from resolvers.sending.body import Body, Channel, Step
 from resolvers.sending.cascade import steps_of
 from resolvers.sending.courier import AGAIN, START, Courier
@@ -148,12 +149,18 @@ class Carrier:
         if source == "hyber" and (wait := await self._turn(handed.chunk, source, len(errands))):
             await self._put_back(handed, errands)
             return _Trouble(wait)
-        in_time = _InTime(handed.taken_at + START)
-        if source == "hyber":
-            refused = await self._to_hyber(errands, in_time)
-        else:
-            refused = await self._one_by_one(errands, in_time)
+        refused = await self._send_all(source, errands, _InTime(handed.taken_at + START))
         return await self._judge(handed, len(errands), refused)
+
+    async def _send_all(self, source: str, errands: Sequence[_Errand], in_time: _InTime) -> list[_Refused]:
+        with tracing.span(f"send {source}", Kind.PRODUCER) as span:
+            span.say({"switchboard.source": source, "switchboard.messages": len(errands)})
+            send = self._to_hyber if source == "hyber" else self._one_by_one
+            refused = await send(errands, in_time)
+            if refused:
+                span.say({"switchboard.refused": len(refused)})
+                span.fail(refused[0].error.code)
+            return refused
 
     async def _without_some_channels(self, handed: _Handed, rows: Sequence[Message]) -> None:
         """Those who may want nothing on one of theirs: each as a message of its own, for they are few."""

@@ -14,11 +14,12 @@ from time import monotonic, time
 import structlog
 from msgspec.structs import replace
 
-from adapters import Adapters
+from adapters import Adapters, tracing
 from adapters.errors import Busy, Misconfigured, Rejected, SourceError
 from adapters.hyber import message as hyber
 from adapters.hyber import report
 from adapters.storage.messages import ALONE, Event, Failure, Id, Message, State, WantedNothing
+from adapters.tracing import Kind
 from resolvers.sending.body import Body, Channel, Step
 from resolvers.sending.cascade import suppressed
 from resolvers.sending.letter import Letters
@@ -102,16 +103,23 @@ class Courier:
 
     async def hand_over(self, message: Message, body: Body, step: Step) -> Message | None:
         """To the vendor, and write down what came of it; as it is then, if it was taken."""
-        try:
-            return await self.try_once(message, body, step)
-        except SourceError as error:
-            await self.failed(message, step, error)
-            return None
+        with tracing.span(f"send {step.source}", Kind.PRODUCER) as span:
+            span.say({"switchboard.source": step.source, "switchboard.messages": 1})
+            try:
+                return await self.try_once(message, body, step)
+            except SourceError as error:
+                span.fail(error.code)
+                await self.failed(message, step, error)
+                return None
 
     async def try_once(self, message: Message, body: Body, step: Step) -> Message | None:
         """The same, but who asks has to write down what the vendor did not take."""
         vendor_id = await self._ask(step.source, message, body, step)
-        return await self._accepted(message, body, step, vendor_id)
+        try:
+            return await self._accepted(message, body, step, vendor_id)
+        except SourceError as error:  # the database: only the vendor knows that it was taken
+            error.doubt()
+            raise
 
     async def ask(self, message: Message) -> None:
         """What became of a message of which nothing more was heard, or how to go on with it."""

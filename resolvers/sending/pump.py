@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextvars import Context
 from time import monotonic, time
 from typing import Any
 
 import structlog
 
+from adapters import tracing
 from adapters.errors import SourceError, Unavailable
 from adapters.hyber.report import read_reports
 from adapters.storage.messages import Id, Message, Messages, State, WaitingReport, WantedNothing
@@ -60,7 +60,7 @@ class Pump(Rounds):
 
     def _start(self, id: Id, errand: Coroutine[Any, Any, Message | None]) -> "asyncio.Task[Message | None]":
         # In a context of its own: no request's deadline ends it.
-        task = asyncio.create_task(self._to_the_end(errand), context=Context())
+        task = asyncio.create_task(self._to_the_end(errand), context=tracing.alone())
         self._going[id] = task
         task.add_done_callback(lambda _: self._ended(id))
         return task

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 from pydantic import ValidationError
 
+from adapters.circuit import FAILURES, CircuitState
 from adapters.errors import (
     Busy,
     Fault,
@@ -20,6 +21,7 @@ from adapters.errors import (
     SourceError,
     TimedOut,
     Unacceptable,
+    Unasked,
     Unavailable,
 )
 from adapters.hyber.client import NOT_ACCEPTED, Hyber, HyberSettings
@@ -904,3 +906,24 @@ async def test_a_message_is_followed_to_its_end(hyber: Hyber, sandbox: HyberSand
     assert report
     assert (report.state, report.channel, report.phone) == (State.EXPIRED, "sms", phone)
     assert report == await hyber.report_of("prod-7-1-1")
+
+
+async def test_while_one_of_their_hosts_is_dead_the_others_are_asked(sandbox: HyberSandbox) -> None:
+    async with HyberSandbox() as reports:
+        settings = HyberSettings(probe_interval=60).pointed_at(sandbox)
+        settings = settings.model_copy(update={"reports_url": reports.url})
+        async with Hyber.open(settings, Mode.REAL) as hyber:
+            reports.trouble("reset")
+            for _ in range(FAILURES):
+                with pytest.raises(Unavailable):
+                    await hyber.report(ID)
+            asked = len(reports.asked)
+
+            assert await hyber.send(to())
+            assert all(
+                isinstance(id, str) for id in await send_batch(hyber, to(extra_id="1"), to(extra_id="2"))
+            )
+            with pytest.raises(Unasked):
+                await hyber.report(ID)
+            assert len(reports.asked) == asked
+            assert hyber.circuit.state is CircuitState.OPEN, "and so `sources` says"

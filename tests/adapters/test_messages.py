@@ -191,9 +191,13 @@ async def test_who_cannot_be_reached_is_skipped_from_the_start(messages: Message
 
 
 async def test_a_persons_messages_come_newest_first_by_any_address(messages: Messages) -> None:
-    made = [
-        await queued(messages, **to) for to in ({}, {"phone": None, "messenger_id": "9"}, {"phone": "+1"})
-    ]
+    everything: tuple[dict[str, Any], ...] = (
+        {},
+        {"phone": None, "messenger_id": "9"},
+        {"phone": "+1"},
+        {"messenger_id": "8"},  # somebody else's, who had the phone then
+    )
+    made = [await queued(messages, **to) for to in everything]
     phones, messenger_ids = ["+593990009102"], ["9"]
 
     page = await messages.to_person(phones, messenger_ids, 10)

@@ -251,6 +251,42 @@ async def test_one_customer_gets_a_message_by_any_way_to_send(gateway: Gateway) 
     assert [asked.query["text"] for asked in gateway.chatfuel.asked] == [said["message"]] * len(ways)
 
 
+async def test_a_key_that_comes_again_sends_nothing_again(open_door: Gateway) -> None:
+    for messenger_id in ("58918EJS", "EDY6dsLD"):
+        await save(open_door, data=KIM | {"messenger_id": messenger_id})
+    await open_door.storage.everyprint.create_group("Students")
+
+    async def send(path: str, key: str, method: str = "POST", **said: str) -> tuple[int, Any]:
+        """An answer without its sentence has done what was asked."""
+        said = {"message": "Hola"} | said
+        return await call(open_door, method, path, data=said, headers={"Idempotency-Key": key})
+
+    async def sent() -> tuple[int, int]:
+        return await open_door.storage.broadcasts.count(), len(open_door.chatfuel.asked)
+
+    to_one = {"customer_id": "58918EJS"}
+    for path, said in (("broadcast", {}), ("broadcast/customer", to_one)):
+        twins = await asyncio.gather(*(send(path, '"8e03978e"', **said) for _ in range(20)))
+        assert twins == [twins[0]] * 20
+        assert twins[0][1]["return_code"] == "111"
+        assert await send(path, "8e03978e", **said) == twins[0], "with quotes or without"
+        assert (await send(path, "8E03978E", **said)) != twins[0], "another key"
+    assert await sent() == (2, 2)
+    assert (await send("broadcast/customer", "8e03978e", "GET", **to_one)) == twins[0]
+
+    reused = wrong("Idempotency-Key: This key was used for something else.")
+    assert await send("broadcast", "8e03978e", message="Adios") == reused
+    assert await send("broadcast/group", "8e03978e", group="Students") == reused
+    assert await send("broadcast/customer", "8e03978e", customer_id="EDY6dsLD") == reused
+    assert await send("broadcast", "x" * 256) == wrong("Idempotency-Key: At most 255 characters; 256 given.")
+    assert await send("broadcast", "") == wrong(f"Idempotency-Key: {EMPTY}")
+    assert await send("broadcast/group", "new", group="None such") == wrong("group: No group has this name.")
+    assert await sent() == (2, 2)
+    assert (await send("broadcast/group", "new", group="Students"))[1]["return_code"] == "111", (
+        "a refusal is not kept"
+    )
+
+
 async def test_what_is_wrong_with_a_broadcast_is_said_by_the_names_of_the_documents(gateway: Gateway) -> None:
     known = "These there are: {firstName}, {lastName}, {phone}, {email}."
     table: dict[str, tuple[str, dict[str, Any], str]] = {

@@ -185,6 +185,20 @@ async def test_reports_only_lead_up_and_stop_no_other(
     assert [line for line in log_lines if line["log_level"] != "info"] == []
 
 
+async def test_a_report_that_is_replayed_changes_nothing(gateway: Gateway) -> None:
+    message = await accepted(gateway)
+    told = [said(message, 23011, at=5), said(message, 24033, at=9)]
+    assert [await push(gateway, report) for report in told] == [200, 200]
+    await all_applied(gateway)
+    before = (await gateway.storage.messages.messages([message.id]))[message.id]
+    assert before.state is State.SEEN
+    again = [*told, *reversed(told), *(each | {"time": 99} for each in told)]
+    assert [await push(gateway, report) for report in again] == [200] * len(again)
+    await all_applied(gateway)
+
+    assert (await gateway.storage.messages.messages([message.id]))[message.id] == before
+
+
 GARBAGE = [
     b"",
     b"{",

@@ -262,6 +262,40 @@ async def test_what_is_theirs_does(gateway: Gateway, issuer: Issuer) -> None:
     assert first == {"data": {"messageStatus": {"id": message}}}
 
 
+async def test_who_has_the_same_phone_sees_nothing_of_the_other(gateway: Gateway, issuer: Issuer) -> None:
+    """Awa's client at Poster is said to be somebody else: each of them has messages to the one phone."""
+    town = Town(gateway, issuer)
+    parted = await town.data(f'mutation {{ unlinkCustomer(id: "{AWA}", source: POSTER) {{ id phone }} }}')
+    client = to_id("Customer", "poster:1")
+    phone = parted["unlinkCustomer"]["phone"]
+    hers, theirs = await town.message_to(AWA), await town.message_to(client)
+    sms = '{sms: {text: "Hola", alphaName: "X"}}'
+    start = (
+        f'mutation {{ broadcast(input: {{audience: {{customerIds: ["{AWA}", "{client}"]}}, content: {sms}}})'
+    )
+    await town.data(f"{start} {{ id }} }}")
+    while ids := await gateway.storage.broadcasts.in_phase(0):
+        await gateway.storage.broadcasts.step(ids[0], "the test", 0)
+
+    async def seen(id: str, headers: dict[str, str]) -> set[str]:
+        query = f"""{{
+          customer(by: {{id: "{id}"}}) {{ messages {{ totalCount edges {{ node {{ id }} }} }} }}
+          nodes(ids: ["{hers}", "{theirs}"]) {{ id }}
+        }}"""
+        answer = await gateway.ask(query, headers)
+        assert "errors" not in answer
+        messages = answer["data"]["customer"]["messages"]
+        found = {edge["node"]["id"] for edge in messages["edges"]}
+        assert messages["totalCount"] == len(found)
+        assert {node["id"] for node in answer["data"]["nodes"] if node} == found & {hers, theirs}
+        return found
+
+    assert phone == "+221770009101"
+    assert hers in await seen(AWA, town.own)
+    assert theirs not in await seen(AWA, town.own)
+    assert await seen(client, bearer(issuer.token(*EVERYTHING, **{CLAIM: client}))) == set()
+
+
 async def test_their_token_takes_scopes_too(gateway: Gateway, issuer: Issuer) -> None:
     headers = bearer(issuer.token("customers:read", **{CLAIM: AWA}))
     query = f'{{ customer(by: {{id: "{AWA}"}}) {{ firstName balance {{ amount }} }} }}'
