@@ -5,6 +5,7 @@ import warnings
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,7 +27,7 @@ from graphql.validation.rules import max_introspection_depth_rule, overlapping_f
 from graphql.validation.validate import ValidationAbortedError
 from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, StreamResult
+from strawberry.schema.schema import StreamResult
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types import ExecutionContext, ExecutionResult
@@ -37,8 +38,9 @@ from adapters.cache import stale_answers
 from adapters.deadline import deadline
 from gateway.documents import Cache, Documents, trusted
 from gateway.errors import Refused, codes, presented
+from gateway.executor import AFTER, Compiled, Executor
 from gateway.limits import Measure, Pass, check, check_measure, check_values, read
-from gateway.settings import Limits, Settings
+from gateway.settings import Limits, Settings, UseExecutor
 from resolvers.context import Context
 from resolvers.mutation import Mutation
 from resolvers.permission import guard
@@ -83,6 +85,7 @@ class Prepared(NamedTuple):
     faults: list[GraphQLError]
     measures: Mapping[str | None, Measure] = {}
     """Of each operation, by its name."""
+    compiled: Compiled | None = None
 
 
 class Asked(NamedTuple):
@@ -92,7 +95,7 @@ class Asked(NamedTuple):
     extensions: Mapping[str, Any]
 
 
-class _Executor(StrawberryGraphQLCoreExecutionContext):
+class _Executor(Executor):
     def execute_operation(self, serially: bool | None = None) -> Any:
         """Runs for a query, for a mutation and for each event of a subscription."""
         result = super().execute_operation(serially)
@@ -130,6 +133,7 @@ class Graph(strawberry.Schema):
         limits: Limits | None = None,
         introspection: bool = True,
         documents: Documents | None = None,
+        compiles_after: int | None = AFTER,
         **roots: Any,
     ) -> None:
         executor = _Executor if introspection else _Discreet
@@ -139,6 +143,7 @@ class Graph(strawberry.Schema):
         guard(self._schema)
         self._limits = limits or Limits()
         self._introspection = introspection
+        self._compiles_after = compiles_after
         self._documents = documents or Documents()
         self._cache: Cache[Prepared] = Cache(*PREPARED)
 
@@ -164,7 +169,12 @@ class Graph(strawberry.Schema):
             measures = self._measured(document)
         except Refused as error:
             return Prepared(document, [error.with_traceback(None)])
-        return Prepared(document, self._invalid(document), measures)
+        return Prepared(document, self._invalid(document), measures, self._compiled(text, document))
+
+    def _compiled(self, text: str, document: DocumentNode) -> Compiled | None:
+        if self._compiles_after is None:
+            return None
+        return Compiled(self._schema, document, self._compiles_after, partial(self._cache.charge, text))
 
     def faults(self, document: DocumentNode) -> list[GraphQLError]:
         """What would be wrong with it, if it were sent."""
@@ -248,6 +258,8 @@ class Graph(strawberry.Schema):
         if prepared.faults:
             return
         self._documents.keep(text, asked)
+        if execution.context is not None:
+            execution.context.compiled = prepared.compiled
         if asked_for is None and len(prepared.measures) > 1:
             raise Refused("The document has several operations: name in operationName the one to run.")
         check_values(self._limits, execution.variables)
@@ -275,11 +287,12 @@ class Graph(strawberry.Schema):
         return await super()._prepare_operation_async(context, extensions_runner)
 
 
-def build_graph(settings: Settings | None = None) -> Graph:
+def build_graph(settings: Settings | None = None, **wishes: Any) -> Graph:
     roots: dict[str, Any] = {"query": Query, "mutation": Mutation, "subscription": Subscription}
     if settings is None:
-        return Graph(**roots)
+        return Graph(**roots, **wishes)
     return Graph(
+        compiles_after=AFTER if settings.executor is UseExecutor.COMPILED else None,
         limits=settings.limits,
         introspection=settings.has_introspection,
         documents=Documents(trusted(settings.documents)),

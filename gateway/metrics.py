@@ -57,6 +57,12 @@ class Metrics(Counts):
             ["operation", "code"],
             registry=self._registry,
         )
+        self._executions = Counter(
+            "switchboard_executions",
+            "Operations that were executed, by who did: as compiled, or graphql-core.",
+            ["executor"],
+            registry=self._registry,
+        )
         self._answers = Histogram(
             "switchboard_operation_seconds",
             "Queries and mutations, over HTTP and WebSocket, by name.",
@@ -87,6 +93,9 @@ class Metrics(Counts):
 
     def request(self, path: str, status: int, seconds: float) -> None:
         self._requests.labels(path, str(status)).observe(seconds)
+
+    def executed(self, executor: str) -> None:
+        self._executions.labels(executor).inc()
 
     def operation(self, name: str | None, codes: Collection[str], seconds: float | None) -> None:
         """Of one without errors the code is `ok`."""

@@ -61,6 +61,16 @@ async def test_what_was_asked_and_what_that_asked_is_counted(gateway: Gateway) -
     assert value(page, "switchboard_source_seconds_count", source="everyprint") > 0
 
 
+async def test_who_executed_what_is_counted(gateway: Gateway) -> None:
+    await gateway.data("{ sources { source } }")
+    await gateway.data("{ __schema { queryType { name } } }")
+    await gateway.ask("{ nothing }")
+    page = await metrics_of(gateway)
+
+    assert value(page, "switchboard_executions_total", executor="compiled") == 1
+    assert value(page, "switchboard_executions_total", executor="core") == 1
+
+
 async def becomes(gateway: Gateway, expected: float, name: str, **labels: str) -> str:
     """The page, once this is its value."""
     async with asyncio.timeout(10):
