@@ -47,12 +47,12 @@ async def test_a_database_that_is_gone_is_named_and_comes_back(
 
 
 async def test_a_gateway_all_of_whose_connections_are_in_use_is_ready(settings: Settings) -> None:
-    async with gateway_on(settings.model_copy(update={"database_connections": 1})) as gateway:
-        async with gateway.storage._engine.connect():
-            with gateway.storage.record.call("page"):  # others have their answers
-                pass
-            async with asyncio.timeout(1), gateway.session.get(f"{gateway.url}/health/ready") as ready:
-                assert ready.status == 200
+    one = settings.model_copy(update={"database_connections": 1})
+    async with gateway_on(one) as gateway, gateway.storage._engine.connect():
+        with gateway.storage.record.call("page"):  # others have their answers
+            pass
+        async with asyncio.timeout(1), gateway.session.get(f"{gateway.url}/health/ready") as ready:
+            assert ready.status == 200
 
 
 async def test_a_server_that_started_without_its_database_says_what_that_lacks_when_it_comes(
