@@ -14,18 +14,17 @@ from aiohttp import hdrs, web
 
 from adapters.errors import SourceError
 from gateway.settings import REPORTS, Settings
+from gateway.strain import Strain
 from resolvers.caller import Caller, Kind
 from resolvers.sending.limits import Limits, open_limits
 
 BURST = 2.0
 """Seconds' worth of requests that a caller may make at once."""
-LONG, FEW = 0.02, 16
-"""Where a turn of the event loop takes so many seconds, the processor is what all wait for, and more requests
-at once than so many would only make all of them late: the others wait for their turn."""
+FEW = 16
+"""Where the processor is what all wait for, more requests at once would make all of them late: so the others
+wait for their turn."""
 PATIENCE = 0.5
 """Seconds that they may."""
-USUAL = 0.1
-"""How much the last turn counts among those before it."""
 AGAIN = 1
 """Seconds until it may be worth to come again."""
 REMEMBERED = 600
@@ -57,7 +56,7 @@ class Gate:
         self._reports = f"{REPORTS}/{secret.get_secret_value()}".encode() if secret else b""
         self._under_way = 0
         self._waiting = deque[asyncio.Future[None]]()
-        self._turn = 0.0
+        self._strain = Strain()
         self._sockets = Counter[str]()
         self._limits = Limits()
         self._redis, self._environment = settings.redis, settings.environment
@@ -67,17 +66,14 @@ class Gate:
             yield
 
     @asynccontextmanager
-    async def admitted(self, request: web.Request, turn: float) -> AsyncIterator[None]:
-        """Raises the answer for whom there is no room now, or who comes from where nobody may.
-
-        `turn` is how many seconds the event loop just took for all that was to be done before.
-        """
+    async def admitted(self, request: web.Request) -> AsyncIterator[None]:
+        """Raises the answer for whom there is no room now, or who comes from where nobody may."""
         if request.path.startswith(OPEN):
             yield
             return
         self._refuse_foreign_page(request)
         caller = self._caller(request)
-        async with self._a_place(request, caller, turn):
+        async with self._a_place(request, caller):
             if not self._is_report(request):
                 await self._refuse_flood_from(caller)
             yield
@@ -133,7 +129,7 @@ class Gate:
                 response.headers["Access-Control-Expose-Headers"] = _EXPOSED
 
     @asynccontextmanager
-    async def _a_place(self, request: web.Request, caller: str, turn: float) -> AsyncIterator[None]:
+    async def _a_place(self, request: web.Request, caller: str) -> AsyncIterator[None]:
         if _stays(request):
             if self._sockets.total() >= self._most_sockets:
                 raise busy("Too many sockets are open: come again in a moment.")
@@ -147,7 +143,6 @@ class Gate:
                 if not self._sockets[caller]:
                     del self._sockets[caller]
             return
-        self._turn += (turn - self._turn) * USUAL
         await self._take()
         try:
             yield
@@ -156,7 +151,7 @@ class Gate:
 
     @property
     def _room(self) -> int:
-        return min(FEW, self._most) if self._turn > LONG else self._most
+        return min(FEW, self._most) if self._strain.is_too_much else self._most
 
     async def _take(self) -> None:
         """A place; refused where even those who wait are too many, or one would wait for too long."""

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from gateway import gate
 from gateway.settings import Settings
+from gateway.strain import Strain
 from tests.gateways import Gateway, gateway_on
 
 PROTOCOL = "graphql-transport-ws"
@@ -167,7 +168,7 @@ async def test_whose_turn_it_is_not_finds_health_quick_and_comes_again(gateway: 
 async def test_where_the_processor_is_what_all_wait_for_some_wait_for_their_turn(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "LONG", -1)
+    monkeypatch.setattr(Strain, "is_too_much", True)
     monkeypatch.setattr(gate, "FEW", 1)
     gateway.mercately.trouble("delay", seconds=0.3, times=1)
     slow = asyncio.create_task(post(gateway, AGENTS))
