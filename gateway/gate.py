@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from adapters.errors import SourceError
 from gateway.settings import REPORTS, Settings
-from gateway.strain import Strain
+from gateway.strain import WHILE, Strain
 from resolvers.caller import Caller, Kind
 from resolvers.sending.limits import Limits, open_limits
 
@@ -23,7 +23,7 @@ BURST = 2.0
 FEW = 16
 """Where the processor is what all wait for, more requests at once would make all of them late: so the others
 wait for their turn."""
-PATIENCE = 0.5
+PATIENCE = 1.5
 """Seconds that they may."""
 AGAIN = 1
 """Seconds until it may be worth to come again."""
@@ -56,6 +56,7 @@ class Gate:
         self._reports = f"{REPORTS}/{secret.get_secret_value()}".encode() if secret else b""
         self._under_way = 0
         self._waiting = deque[asyncio.Future[None]]()
+        self._looking: asyncio.TimerHandle | None = None
         self._strain = Strain()
         self._sockets = Counter[str]()
         self._limits = Limits()
@@ -162,6 +163,7 @@ class Gate:
             raise busy(FULL)
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
+        self._look_again_later()
         try:
             async with asyncio.timeout(PATIENCE):
                 await place
@@ -176,11 +178,24 @@ class Gate:
 
     def _leave(self) -> None:
         self._under_way -= 1
+        self._let_in()
+
+    def _let_in(self) -> None:
         while self._waiting and self._under_way < self._room:
             place = self._waiting.popleft()
             if not place.done():  # whoever waited for it may have left
                 self._under_way += 1
                 place.set_result(None)
+
+    def _look_again_later(self) -> None:
+        """Those who have a place may be waiting for something else by then."""
+        if self._looking is None and self._waiting:
+            self._looking = asyncio.get_running_loop().call_later(WHILE, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looking = None
+        self._let_in()
+        self._look_again_later()
 
     def _is_report(self, request: web.Request) -> bool:
         """Hyber's, which come as fast as a broadcast goes."""
