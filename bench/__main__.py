@@ -7,7 +7,7 @@ import orjson
 import typer
 
 from bench.load import Window, measure
-from bench.peers import PEERS, Peer, Unbatched, Upstream, running, synced
+from bench.servers import PEERS, Peer, Unbatched, Upstream, running, synced
 from bench.queries import QUERIES
 from bench.report import Measured, machine, table, verdict
 

@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 import msgspec
 import orjson
 
-from bench.peers import LOAD_CORE, Peer, Upstream, pinned
+from bench.servers import LOAD_CORE, Peer, Upstream, pinned
 from tests.services import WRK, path_of
 
 SCRIPT = Path(__file__).with_name("wrk.lua")

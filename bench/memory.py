@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bench.load import load
-from bench.peers import Switchboard, Upstream, running, synced
+from bench.servers import Switchboard, Upstream, running, synced
 from bench.queries import MIX
 from bench.report import machine
 

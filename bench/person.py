@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from adapters.storage.client import open_storage
-from bench.peers import Switchboard, Upstream, running, synced
+from bench.servers import Switchboard, Upstream, running, synced
 from bench.report import machine
 from bench.stub import phone
 

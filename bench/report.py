@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.load import Window
-from bench.peers import CORES, Plain, Tuned, Unshared
+from bench.servers import CORES, Plain, Tuned, Unshared
 
 BOUND = 0.90
 """What our context, limits, error handling and logging must leave of the speed of tuned Strawberry."""

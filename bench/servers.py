@@ -1,4 +1,4 @@
-"""Peers: the servers that are compared, each a process on a core of its own."""
+"""Servers: what is compared and what it asks, each a process on a core of its own."""
 
 import os
 import subprocess
