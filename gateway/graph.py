@@ -26,7 +26,7 @@ from graphql.validation.rules import max_introspection_depth_rule, overlapping_f
 from graphql.validation.validate import ValidationAbortedError
 from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, StreamResult
+from strawberry.schema.schema import StreamResult
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types import ExecutionContext, ExecutionResult
@@ -37,8 +37,9 @@ from adapters.cache import stale_answers
 from adapters.deadline import deadline
 from gateway.documents import Cache, Documents, trusted
 from gateway.errors import Refused, codes, presented
+from gateway.executor import Compiled, Executor
 from gateway.limits import Measure, Pass, check, check_measure, check_values, read
-from gateway.settings import Limits, Settings
+from gateway.settings import Limits, Settings, UseExecutor
 from resolvers.context import Context
 from resolvers.mutation import Mutation
 from resolvers.permission import guard
@@ -83,6 +84,7 @@ class Prepared(NamedTuple):
     faults: list[GraphQLError]
     measures: Mapping[str | None, Measure] = {}
     """Of each operation, by its name."""
+    compiled: Compiled | None = None
 
 
 class Asked(NamedTuple):
@@ -92,7 +94,7 @@ class Asked(NamedTuple):
     extensions: Mapping[str, Any]
 
 
-class _Executor(StrawberryGraphQLCoreExecutionContext):
+class _Executor(Executor):
     def execute_operation(self, serially: bool | None = None) -> Any:
         """Runs for a query, for a mutation and for each event of a subscription."""
         result = super().execute_operation(serially)
@@ -130,6 +132,7 @@ class Graph(strawberry.Schema):
         limits: Limits | None = None,
         introspection: bool = True,
         documents: Documents | None = None,
+        compiles: bool = True,
         **roots: Any,
     ) -> None:
         executor = _Executor if introspection else _Discreet
@@ -139,6 +142,7 @@ class Graph(strawberry.Schema):
         guard(self._schema)
         self._limits = limits or Limits()
         self._introspection = introspection
+        self._compiles = compiles
         self._documents = documents or Documents()
         self._cache: Cache[Prepared] = Cache(*PREPARED)
 
@@ -164,7 +168,8 @@ class Graph(strawberry.Schema):
             measures = self._measured(document)
         except Refused as error:
             return Prepared(document, [error.with_traceback(None)])
-        return Prepared(document, self._invalid(document), measures)
+        compiled = Compiled(self._schema, document) if self._compiles else None
+        return Prepared(document, self._invalid(document), measures, compiled)
 
     def faults(self, document: DocumentNode) -> list[GraphQLError]:
         """What would be wrong with it, if it were sent."""
@@ -248,6 +253,8 @@ class Graph(strawberry.Schema):
         if prepared.faults:
             return
         self._documents.keep(text, asked)
+        if execution.context is not None:
+            execution.context.compiled = prepared.compiled
         if asked_for is None and len(prepared.measures) > 1:
             raise Refused("The document has several operations: name in operationName the one to run.")
         check_values(self._limits, execution.variables)
@@ -280,6 +287,7 @@ def build_graph(settings: Settings | None = None) -> Graph:
     if settings is None:
         return Graph(**roots)
     return Graph(
+        compiles=settings.executor is UseExecutor.COMPILED,
         limits=settings.limits,
         introspection=settings.has_introspection,
         documents=Documents(trusted(settings.documents)),

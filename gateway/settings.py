@@ -79,6 +79,11 @@ class UseIntrospection(StrEnum):
     OFF = "off"
 
 
+class UseExecutor(StrEnum):
+    COMPILED = "compiled"
+    CORE = "core"
+
+
 class Limits(BaseModel):
     """What an operation may ask for; what asks for more is refused before anything of it is run."""
 
@@ -190,6 +195,11 @@ class Settings(BaseSettings):
         description="Origins besides ours whose pages may ask, as `https://app.example`, blanks between.",
     )
     limits: Limits = Field(default_factory=Limits)
+    executor: UseExecutor = Field(
+        UseExecutor.COMPILED,
+        description="Who executes operations. `compiled`: they are compiled to Python, and what cannot be is "
+        "left to graphql-core. `core`: graphql-core executes them all.",
+    )
     introspection: UseIntrospection = Field(
         UseIntrospection.AUTO,
         description="Whether the graph tells its schema, and suggests names in place of wrong ones. `auto`: "

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import strawberry
 
@@ -43,6 +43,8 @@ class Context:
     """The name of what is run, for the log line."""
     kind: str | None = field(init=False, default=None)
     """Whether that is a query, a mutation or a subscription."""
+    compiled: Any = field(init=False, default=None)
+    """What the gateway has compiled of the document."""
 
     def __post_init__(self) -> None:
         self.read_anew()

@@ -33,7 +33,7 @@ def to_conversation(row: mercately.Conversation) -> Conversation:
         channel=ConversationChannel(row.channel),
         message_count=row.message_count,
         last_interaction=row.last_interaction,
-        agent_id=row.agent_id,
+        agent_id=row.agent_id or None,
         told=row,
     )
 

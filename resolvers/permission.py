@@ -42,17 +42,25 @@ def needed_by_type(type: Any) -> Requires:
 
 def _guard(field: GraphQLField, requires: Requires) -> None:
     if field.subscribe:
-        field.subscribe = _guarded(field.subscribe, requires)
+        field.subscribe = Guarded(field.subscribe, requires)
     elif field.resolve:
-        field.resolve = _guarded(field.resolve, requires)
+        field.resolve = Guarded(field.resolve, requires)
 
 
-def _guarded(resolve: Callable[..., Any], requires: Requires) -> Callable[..., Any]:
-    scope, own = requires.scope, bool(requires.own)
+class Guarded:
+    """A resolver that is called for who is allowed to ask."""
+
+    __slots__ = ("_own", "_scope", "resolve")
+
+    def __init__(self, resolve: Callable[..., Any], requires: Requires) -> None:
+        self.resolve = resolve
+        self._scope = requires.scope
+        self._own = bool(requires.own)
 
     # Positional, since a field may have an argument of such a name.
-    def resolve_if_allowed(parent: Any, info: Any, /, **arguments: Any) -> Any:
-        info.context.caller.need(scope, own=own)
-        return resolve(parent, info, **arguments)
+    def __call__(self, parent: Any, info: Any, /, **arguments: Any) -> Any:
+        self.allow(info.context)
+        return self.resolve(parent, info, **arguments)
 
-    return resolve_if_allowed
+    def allow(self, context: Any) -> None:
+        context.caller.need(self._scope, own=self._own)

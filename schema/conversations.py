@@ -2,14 +2,15 @@
 
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
 from schema.agents import Agent
 from schema.connections import Connection
-from schema.context import Info
 from schema.node import Node
+from schema.relations import relation
 from schema.scopes import Scope, requires
 
 if TYPE_CHECKING:
@@ -34,16 +35,18 @@ class Conversation(Node):
     told: strawberry.Private[Any]
     """The row it was read from: it names its customer, and tells of one whom the directory does not know."""
 
-    @strawberry.field(description="With whom; from the directory, or from what the conversation itself says.")
-    async def customer(self, info: Info) -> Annotated["Customer", strawberry.lazy("schema.customers")] | None:
-        return await info.context.loaders.customer_in.load(self.told)
-
-    @strawberry.field(
+    customer: Annotated["Customer", strawberry.lazy("schema.customers")] | None = relation(
+        "told",
+        "customer_in",
+        same=attrgetter("customer_row_id"),
+        description="With whom; from the directory, or from what the conversation itself says.",
+    )
+    agent: Agent | None = relation(
+        "agent_id",
+        "agent",
         description="Who answers it; null while nobody does.",
         directives=requires(Scope.AGENTS_READ, own=True),
     )
-    async def agent(self, info: Info) -> Agent | None:
-        return await info.context.loaders.agent.load(self.agent_id) if self.agent_id else None
 
 
 @strawberry.type(directives=requires(Scope.CONVERSATIONS_READ))

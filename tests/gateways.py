@@ -29,7 +29,7 @@ from gateway.graph import Graph, build_graph
 from gateway.keys import ADAPTERS, POST
 from gateway.refresher import connected
 from gateway.server import application_runner, migrate, prepare_database
-from gateway.settings import Limits, Settings, UseAuth, load
+from gateway.settings import Limits, Settings, UseAuth, UseExecutor, UseIntrospection, load
 from resolvers.mirror import Progress, mirror
 from resolvers.sending.post import Post
 from tests.services import Mariadb
@@ -104,12 +104,12 @@ async def serving(
 def _graph(settings: Settings) -> Graph | None:
     """One for all who want nothing special of it: it keeps nothing but what it has read before."""
     is_usual = settings.documents is None and (settings.has_introspection or not settings.embedded)
-    return _usual_graph() if is_usual and settings.limits == Limits() else None
+    return _usual_graph(settings.executor) if is_usual and settings.limits == Limits() else None
 
 
 @cache
-def _usual_graph() -> Graph:
-    return build_graph()
+def _usual_graph(executor: UseExecutor) -> Graph:
+    return build_graph(Settings(introspection=UseIntrospection.ON, executor=executor))
 
 
 def free_port() -> socket.socket:
