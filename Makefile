@@ -11,7 +11,10 @@ MEMORY := $(shell df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000 { pri
 # Written so that the pattern does not find itself.
 REGISTRIES := registry[.]npmjs|pythonhost[e]d|pypi[.]org
 
-.PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults clean
+PEERS := bench/peers/node bench/peers/node/hive
+
+.PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults \
+	bench-peers clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +61,13 @@ bench-broadcast: .venv/installed-dev ## Who gets a broadcast through kill -9, ho
 
 bench-faults: .venv/installed-dev ## What a source costs that is dead, hangs or comes back: 2 minutes, machine quiet
 	$(BIN)/python -m bench.faults
+
+bench-peers: .venv/installed-dev $(PEERS:%=%/node_modules/.package-lock.json) ## Speed beside other servers: 20 minutes, machine quiet
+	$(BIN)/python -m bench.peers --picture docs/peers.svg
+
+# Whoever cannot be installed is not measured, and that is said.
+%/node_modules/.package-lock.json: %/package-lock.json
+	-cd $* && npm ci --loglevel=error
 
 lock: ## Resolve the dependencies again, with hashes
 	$(if $(UV),uv,$(BIN)/python -m pip install --quiet uv && $(BIN)/uv) $(LOCK) -o requirements.lock
