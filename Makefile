@@ -14,7 +14,7 @@ REGISTRIES := registry[.]npmjs|pythonhost[e]d|pypi[.]org
 PEERS := bench/peers/node bench/peers/node/hive
 
 .PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults \
-	bench-peers clean
+	bench-peers bench-clients clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,10 @@ bench-faults: .venv/installed-dev ## What a source costs that is dead, hangs or 
 bench-peers: .venv/installed-dev $(PEERS:%=%/node_modules/.package-lock.json) ## Speed beside other servers: 20 minutes, machine quiet
 	$(BIN)/python -m bench.peers --picture docs/peers.svg
 
+bench-clients: .venv/installed-dev bench/clients.lock ## What a small GET costs by aiohttp and by other clients: 3 minutes, machine quiet
+	$(INSTALL) --require-hashes -r bench/clients.lock
+	$(BIN)/python -m bench.clients compare
+
 # Whoever cannot be installed is not measured, and that is said.
 %/node_modules/.package-lock.json: %/package-lock.json
 	-cd $* && npm ci --loglevel=error
@@ -72,6 +76,7 @@ bench-peers: .venv/installed-dev $(PEERS:%=%/node_modules/.package-lock.json) ##
 lock: ## Resolve the dependencies again, with hashes
 	$(if $(UV),uv,$(BIN)/python -m pip install --quiet uv && $(BIN)/uv) $(LOCK) -o requirements.lock
 	$(if $(UV),uv,$(BIN)/uv) $(LOCK) --group dev --extra brokers --extra tracing -c requirements.lock -o requirements-dev.lock
+	$(if $(UV),uv,$(BIN)/uv) $(subst pyproject.toml,bench/clients.in,$(LOCK)) -c requirements-dev.lock -o bench/clients.lock
 
 clean: ## Remove what was installed and built
 	rm -rf .venv gateway/explorer/dist build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

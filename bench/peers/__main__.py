@@ -82,7 +82,7 @@ def compare(
                     for connections, window in zip((FEW, MANY), windows, strict=True):
                         if window.calls_per_request < question.calls and kind is not Sharing:
                             raise Unlike(
-                                f"{peer.name} asked the upstream {window.calls_per_request:.2f} times"
+                                f"{peer.name} asks the upstream {window.calls_per_request:.2f} times"
                             )
                         found[At(peer.name, name, connections)].append(window)
     return found
