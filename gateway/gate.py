@@ -4,6 +4,7 @@ import hmac
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from ipaddress import ip_address
 from math import ceil
 from urllib.parse import urlsplit
@@ -196,6 +197,7 @@ def _is_same(origin: str, host: str) -> bool:
     return there.scheme in ("http", "https") and there.netloc.lower() == host.lower()
 
 
+@lru_cache(1024)
 def is_here(address: str) -> bool:
     """On this machine; of whom a proxy on it speaks for, SWITCHBOARD_PROXIES has us look."""
     try:
