@@ -13,8 +13,8 @@ REGISTRIES := registry[.]npmjs|pythonhost[e]d|pypi[.]org
 
 PEERS := bench/peers/node bench/peers/node/hive
 
-.PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults \
-	bench-peers bench-clients clean
+.PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults bench-soak \
+	bench-overload bench-differential bench-peers bench-clients clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,6 +72,15 @@ bench-clients: .venv/installed-dev bench/clients.lock ## What a small GET costs 
 # Whoever cannot be installed is not measured, and that is said.
 %/node_modules/.package-lock.json: %/package-lock.json
 	-cd $* && npm ci --loglevel=error
+
+bench-soak: .venv/installed-dev ## Whether anything leaks, doubles or joins wrongly while vendors break down: 12 minutes
+	$(BIN)/python -m bench.soak
+
+bench-overload: .venv/installed-dev ## What a process does that is offered four times what it can: 1 minute, machine quiet
+	$(BIN)/python -m bench.overload
+
+bench-differential: .venv/installed-dev ## Compiled operations beside graphql-core's, 10,000 cases: 10 minutes
+	$(BIN)/python -m bench.differential
 
 lock: ## Resolve the dependencies again, with hashes
 	$(if $(UV),uv,$(BIN)/python -m pip install --quiet uv && $(BIN)/uv) $(LOCK) -o requirements.lock

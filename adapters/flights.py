@@ -34,7 +34,7 @@ class Flights:
         flight = self._airborne.get(key)
         if flight is None:
             flight = self._airborne[key] = _Flight(asyncio.create_task(start()))
-            flight.task.add_done_callback(lambda _: self._land(key, flight))
+            flight.task.add_done_callback(lambda task: self._landed(key, flight, task))
         flight.passengers += 1
         try:
             async with asyncio.timeout_at(current()):
@@ -48,6 +48,11 @@ class Flights:
     def close_doors(self) -> None:
         """Something has changed: who asks from now on gets no answer that was asked for before."""
         self._airborne.clear()
+
+    def _landed(self, key: Hashable, flight: _Flight, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # who boarded is told; should all have left at this moment, nobody misses it
+        self._land(key, flight)
 
     def _land(self, key: Hashable, flight: _Flight) -> None:
         if self._airborne.get(key) is flight:

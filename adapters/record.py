@@ -24,6 +24,7 @@ from adapters import deadline
 from adapters.errors import Rejected, SourceError, TimedOut
 
 RECENT = timedelta(minutes=1)
+JUST = timedelta(seconds=1)
 STREAK = 3
 WINDOW = 256
 """How many answers the percentiles are of."""
@@ -72,6 +73,10 @@ class Record:
         if self.last_error_at and self._now() - self.last_error_at < RECENT:
             return State.DEGRADED
         return State.UP
+
+    @property
+    def has_just_answered(self) -> bool:
+        return self._answered_at is not None and self._now() - self._answered_at < JUST
 
     def percentile(self, percent: int) -> float | None:
         """Seconds within which so many of the recent answers came; None before the first."""

@@ -44,8 +44,8 @@ from adapters.tracing import Kind
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 
-LARGEST_ANSWER = 8 * 2**20
-"""Bytes after decompression; the largest page any vendor documents is a hundredth of it."""
+LARGEST_ANSWER = 2 * 2**20
+"""Bytes after decompression; the largest page any vendor documents is a twenty-fifth of it."""
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises at an answer it cannot read: not only errors of its own."""
@@ -360,7 +360,10 @@ class Rest(ABC):
                         if isinstance(refusal, Unavailable):
                             refusal.retry_after = _seconds(response.headers.get("Retry-After"))
                         raise refusal
-                    return read(body)
+                    try:
+                        return read(body)
+                    except UNREADABLE as error:
+                        raise error.with_traceback(None)  # noqa: B904 - it is the same, without the answer
             except SourceError as error:
                 detail = _cause(error)
                 if isinstance(error, Busy):
@@ -382,6 +385,7 @@ class Rest(ABC):
                     bytes=len(body),
                     **({"detail": detail} if detail else {}),
                 )
+                body = b""  # an error keeps its frames alive until the garbage collector comes by
 
     def _tell(self, span: tracing.Span, method: str, path: str, status: int, outcome: str) -> None:
         span.say({"switchboard.source": self.name, "http.request.method": method})
@@ -402,13 +406,15 @@ class Rest(ABC):
         raise Unasked(self.name, f"{self.title} {why} and is {when}.")
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > LARGEST_ANSWER:
-                raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
-        return b"".join(chunks)
+        body = bytearray()  # many chunks would leave the heap in pieces
+        try:
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > LARGEST_ANSWER:
+                    raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
+            return bytes(body)
+        finally:
+            body.clear()  # as above
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         """The error that an answer is, by its status; a vendor with manners of its own overrides it."""

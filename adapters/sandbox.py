@@ -54,6 +54,10 @@ class Asked:
     path: str
     query: dict[str, str]
     body: Any
+    target: str
+    """Path and query as they came, before anything of them was decoded."""
+    route: str
+    """Which of the vendor's endpoints it is."""
     trace: dict[str, str]
 
 
@@ -161,8 +165,18 @@ class Sandbox(ABC):
         if request.path.startswith(f"{CONTROL}/"):
             return await handler(request)
         body = await _decoded(request)
-        trace = {name: request.headers[name] for name in TRACE if name in request.headers}
-        self.asked.append(Asked(request.method, request.path, dict(request.query), body, trace))
+        resource = request.match_info.route.resource
+        self.asked.append(
+            Asked(
+                method=request.method,
+                path=request.path,
+                query=dict(request.query),
+                body=body,
+                target=request.raw_path,
+                route=resource.canonical if resource else "",
+                trace={name: request.headers[name] for name in TRACE if name in request.headers},
+            )
+        )
         for trouble in reversed(self._met_by(request)):
             handler = partial(TROUBLES[trouble.kind], handler=handler, **trouble.details)
         try:

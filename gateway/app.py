@@ -94,15 +94,17 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
 @web.middleware
 async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Gives a request its id and its line in the log, and lets no exception out."""
+    came = perf_counter()
     # Pipelined requests are started back to back without the loop ever turning: let others in between.
     await asyncio.sleep(0)
+    turn = perf_counter() - came
     request[REQUEST_ID] = request_id = _request_id(request)
     gate = request.app[GATE]
     started, status = perf_counter(), 499  # as proxies log a client that left
     path = _path(request)
     with bound_contextvars(request_id=request_id), _arrived(request), _step(request, path) as step:
         try:
-            async with gate.admitted(request):
+            async with gate.admitted(request, turn):
                 response = gate.preflight(request) or await handler(request)
             status = response.status
         except web.HTTPException as answer:

@@ -84,11 +84,14 @@ class _Connection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         try:
             async with asyncio.timeout(SLOWEST_READER):
-                return await super().finish_response(request, resp, start_time)
+                finished = await super().finish_response(request, resp, start_time)
         except TimeoutError:
             if self.transport is not None:
                 self.transport.abort()
             return resp, True
+        if resp.status == 408:  # aiohttp would wait for the rest of the body once more
+            self.force_close()
+        return finished
 
     def _too_slow(self) -> None:
         self._head = None

@@ -40,6 +40,12 @@ class Cache(Generic[V]):
             _, (_, freed) = self._kept.popitem(last=False)
             self._room += freed
 
+    def charge(self, key: str, more: int) -> None:
+        """What is kept there has grown."""
+        if key in self._kept:
+            value, size = self._kept[key]
+            self.put(key, value, size + more)
+
 
 class Documents:
     """With `trusted` ones no others are run; without, a client may send a hash for what it sent before.

@@ -5,57 +5,90 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphql import DocumentNode, ExecutionResult, GraphQLField, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.cast import get_strawberry_type_cast
 from strawberry.types.field import StrawberryField
 
 from gateway.execution import Attribute, Described, NotCompiled, Operation, Relation, compile
+from gateway.settings import UseExecutor
+from resolvers.context import Context
 from resolvers.permission import Guarded
 from schema.relations import loaded_by
 
-if TYPE_CHECKING:
-    from resolvers.context import Context
-
+AFTER = 1
+"""So many runs of a document are left to graphql-core..."""
+TOKENS_A_RUN = 100
+"""...and one more for each so many tokens that it has: the larger it is, the longer it takes to compile."""
 BASIC = "GraphQLCoreConverter.from_resolver.<locals>._get_basic_result"
 """What Strawberry makes the resolver of a field that has none."""
 
 
 class Compiled:
-    """A document, and what was compiled of it: each of its operations when it is first run."""
+    """A document, and what was compiled of it: each of its operations when it comes again.
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
+    To compile one takes longer than to parse and to validate it: a document that comes once is spared that.
+    """
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        after: int = AFTER,
+        grown: Callable[[int], None] = lambda size: None,
+    ) -> None:
         self._schema = schema
         self._document = document
+        self._runs_before = after and after + (document.token_count or 0) // TOKENS_A_RUN
+        self._grown = grown
+        self.size = 0
+        """About how many bytes what was compiled of it takes."""
         self._operations: dict[str | None, Operation | None] = {}
 
-    def operation(self, name: str | None) -> Operation | None:
-        """None where it cannot be compiled."""
+    def run(
+        self, executor: StrawberryGraphQLCoreExecutionContext
+    ) -> ExecutionResult | Awaitable[ExecutionResult] | None:
+        """None where graphql-core has to."""
+        if self._runs_before:
+            self._runs_before -= 1
+            return None
+        operation = self._operation(executor.operation.name.value if executor.operation.name else None)
+        if operation is None:
+            return None
+        try:
+            return operation.run(executor)
+        except NotCompiled:
+            return None
+        finally:
+            self._account()
+
+    def _operation(self, name: str | None) -> Operation | None:
         if name not in self._operations:
             try:
-                found = compile(self._schema, self._document, name, described)
+                self._operations[name] = compile(self._schema, self._document, name, described, recognised)
             except NotCompiled:
-                found = None
-            self._operations[name] = found
+                self._operations[name] = None
         return self._operations[name]
+
+    def _account(self) -> None:
+        size = sum(operation.size for operation in self._operations.values() if operation)
+        if size != self.size:
+            self._grown(size - self.size)
+            self.size = size
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
     def execute_operation(self, serially: bool | None = None) -> Any:
-        compiled: Compiled | None = getattr(self.context_value, "compiled", None)
-        result = self._run(compiled) if compiled and serially is None else None
+        context = self.context_value
+        compiled: Compiled | None = getattr(context, "compiled", None)
+        result = compiled.run(self) if compiled and serially is None else None
+        if isinstance(context, Context):
+            context.counts.executed(UseExecutor.CORE if result is None else UseExecutor.COMPILED)
         return super().execute_operation(serially) if result is None else result
-
-    def _run(self, compiled: Compiled) -> ExecutionResult | Awaitable[ExecutionResult] | None:
-        operation = compiled.operation(self.operation.name.value if self.operation.name else None)
-        if operation is None:
-            return None
-        try:
-            return operation.run(self)
-        except NotCompiled:
-            return None
 
 
 def described(type: GraphQLObjectType, field: GraphQLField) -> Described:
@@ -75,6 +108,19 @@ def described(type: GraphQLObjectType, field: GraphQLField) -> Described:
         return None
     load = partial(_load, attrgetter(f"loaders.{loaded.loader}"))
     return Relation(loaded.key, load, same=loaded.same, guard=guard)
+
+
+def recognised(type: GraphQLObjectType) -> Callable[[Any], bool] | None:
+    """As Strawberry tells it itself, but for an object of a subclass or of another type."""
+    definition = type.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    if not isinstance(definition, StrawberryObjectDefinition) or definition.is_type_of:
+        return None
+    origin = definition.origin
+
+    def is_surely(value: Any) -> bool:
+        return value.__class__ is origin and get_strawberry_type_cast(value) is None
+
+    return is_surely
 
 
 async def _load(loader: Callable[[Context], Any], context: Context, keys: list[Any]) -> list[Any]:

@@ -1,9 +1,10 @@
 """The gate: who is let in at this moment, and from which pages."""
 
+import asyncio
 import hmac
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from ipaddress import ip_address
 from math import ceil
@@ -19,11 +20,19 @@ from resolvers.sending.limits import Limits, open_limits
 
 BURST = 2.0
 """Seconds' worth of requests that a caller may make at once."""
+LONG, FEW = 0.02, 16
+"""Where a turn of the event loop takes so many seconds, the processor is what all wait for, and more requests
+at once than so many would only make all of them late: the others wait for their turn."""
+PATIENCE = 0.5
+"""Seconds that they may."""
+USUAL = 0.1
+"""How much the last turn counts among those before it."""
 AGAIN = 1
 """Seconds until it may be worth to come again."""
 REMEMBERED = 600
 """Seconds for which a browser need not ask whether it may."""
 
+FULL = "There is more to do than can be done at once: come again in a moment."
 OPEN = ("/health/",)
 """Always let in, for they say how we are."""
 _EXPOSED = ", ".join(("X-Request-Id", hdrs.RETRY_AFTER))
@@ -48,6 +57,8 @@ class Gate:
         secret = settings.reports_secret
         self._reports = f"{REPORTS}/{secret.get_secret_value()}".encode() if secret else b""
         self._under_way = 0
+        self._waiting = deque[asyncio.Future[None]]()
+        self._turn = 0.0
         self._sockets = Counter[str]()
         self._limits = Limits()
         self._redis, self._environment = settings.redis, settings.environment
@@ -57,14 +68,17 @@ class Gate:
             yield
 
     @asynccontextmanager
-    async def admitted(self, request: web.Request) -> AsyncIterator[None]:
-        """Raises the answer for whom there is no room now, or who comes from where nobody may."""
+    async def admitted(self, request: web.Request, turn: float) -> AsyncIterator[None]:
+        """Raises the answer for whom there is no room now, or who comes from where nobody may.
+
+        `turn` is how many seconds the event loop just took for all that was to be done before.
+        """
         if request.path.startswith(OPEN):
             yield
             return
         self._refuse_foreign_page(request)
         caller = self._caller(request)
-        with self._a_place(request, caller):
+        async with self._a_place(request, caller, turn):
             if not self._is_report(request):
                 await self._refuse_flood_from(caller)
             yield
@@ -119,8 +133,8 @@ class Gate:
                 response.headers["Access-Control-Allow-Origin"] = origin
                 response.headers["Access-Control-Expose-Headers"] = _EXPOSED
 
-    @contextmanager
-    def _a_place(self, request: web.Request, caller: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def _a_place(self, request: web.Request, caller: str, turn: float) -> AsyncIterator[None]:
         if _stays(request):
             if self._sockets.total() >= self._most_sockets:
                 raise busy("Too many sockets are open: come again in a moment.")
@@ -134,13 +148,45 @@ class Gate:
                 if not self._sockets[caller]:
                     del self._sockets[caller]
             return
-        if self._under_way >= self._most:
-            raise busy("There is more to do than can be done at once: come again in a moment.")
-        self._under_way += 1
+        self._turn += (turn - self._turn) * USUAL
+        await self._take()
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._leave()
+
+    @property
+    def _room(self) -> int:
+        return min(FEW, self._most) if self._turn > LONG else self._most
+
+    async def _take(self) -> None:
+        """A place; refused where even those who wait are too many, or one would wait for too long."""
+        if self._under_way < self._room and not self._waiting:
+            self._under_way += 1
+            return
+        if self._under_way + len(self._waiting) >= self._most:
+            raise busy(FULL)
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await place
+        except BaseException as error:
+            if not place.cancelled():  # it was given one at the last moment
+                self._leave()
+            elif place in self._waiting:
+                self._waiting.remove(place)
+            if isinstance(error, TimeoutError):
+                raise busy(FULL) from None
+            raise
+
+    def _leave(self) -> None:
+        self._under_way -= 1
+        while self._waiting and self._under_way < self._room:
+            place = self._waiting.popleft()
+            if not place.done():  # whoever waited for it may have left
+                self._under_way += 1
+                place.set_result(None)
 
     def _is_report(self, request: web.Request) -> bool:
         """Hyber's, which come as fast as a broadcast goes."""

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,7 +40,7 @@ from adapters.cache import stale_answers
 from adapters.deadline import deadline
 from gateway.documents import Cache, Documents, trusted
 from gateway.errors import Refused, codes, presented
-from gateway.executor import Compiled, Executor
+from gateway.executor import AFTER, Compiled, Executor
 from gateway.limits import Measure, Pass, check, check_measure, check_values, read
 from gateway.settings import Limits, Settings, UseExecutor
 from resolvers.context import Context
@@ -146,7 +147,7 @@ class Graph(strawberry.Schema):
         limits: Limits | None = None,
         introspection: bool = True,
         documents: Documents | None = None,
-        compiles: bool = True,
+        compiles_after: int | None = AFTER,
         **roots: Any,
     ) -> None:
         executor = _Executor if introspection else _Discreet
@@ -156,7 +157,7 @@ class Graph(strawberry.Schema):
         guard(self._schema)
         self._limits = limits or Limits()
         self._introspection = introspection
-        self._compiles = compiles
+        self._compiles_after = compiles_after
         self._documents = documents or Documents()
         self._cache: Cache[Prepared] = Cache(*PREPARED)
 
@@ -182,8 +183,12 @@ class Graph(strawberry.Schema):
             measures = self._measured(document)
         except Refused as error:
             return Prepared(document, [error.with_traceback(None)])
-        compiled = Compiled(self._schema, document) if self._compiles else None
-        return Prepared(document, self._invalid(document), measures, compiled)
+        return Prepared(document, self._invalid(document), measures, self._compiled(text, document))
+
+    def _compiled(self, text: str, document: DocumentNode) -> Compiled | None:
+        if self._compiles_after is None:
+            return None
+        return Compiled(self._schema, document, self._compiles_after, partial(self._cache.charge, text))
 
     def faults(self, document: DocumentNode) -> list[GraphQLError]:
         """What would be wrong with it, if it were sent."""
@@ -305,12 +310,12 @@ class Graph(strawberry.Schema):
         return await super()._prepare_operation_async(context, extensions_runner)
 
 
-def build_graph(settings: Settings | None = None) -> Graph:
+def build_graph(settings: Settings | None = None, **wishes: Any) -> Graph:
     roots: dict[str, Any] = {"query": Query, "mutation": Mutation, "subscription": Subscription}
     if settings is None:
-        return Graph(**roots)
+        return Graph(**roots, **wishes)
     return Graph(
-        compiles=settings.executor is UseExecutor.COMPILED,
+        compiles_after=AFTER if settings.executor is UseExecutor.COMPILED else None,
         limits=settings.limits,
         introspection=settings.has_introspection,
         documents=Documents(trusted(settings.documents)),

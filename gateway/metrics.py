@@ -60,6 +60,12 @@ class Metrics(Counts):
             ["operation", "code"],
             registry=self._registry,
         )
+        self._executions = Counter(
+            "switchboard_executions",
+            "Operations that were executed, by who did: as compiled, or graphql-core.",
+            ["executor"],
+            registry=self._registry,
+        )
         self._answers = Histogram(
             "switchboard_operation_seconds",
             "Queries and mutations, over HTTP and WebSocket, by name.",
@@ -90,6 +96,9 @@ class Metrics(Counts):
 
     def request(self, path: str, status: int, seconds: float) -> None:
         self._labelled(self._requests, path, str(status)).observe(seconds)
+
+    def executed(self, executor: str) -> None:
+        self._executions.labels(executor).inc()
 
     def operation(self, name: str | None, codes: Collection[str], seconds: float | None) -> None:
         """Of one without errors the code is `ok`."""
@@ -137,6 +146,7 @@ class Metrics(Counts):
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
         now = CollectorRegistry()
         now.register(_Ledger(standing))
+        now.register(_Tasks())
         return generate_latest(counted) + generate_latest(now)
 
 
@@ -185,6 +195,14 @@ class _Ledger:
                 "Chunks of broadcasts whose sender has gone, and that nobody has taken over.",
                 value=standing.expired,
             )
+
+
+class _Tasks:
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        sentence = "What is under way in the process that answers this: at rest, always about as much."
+        yield GaugeMetricFamily("switchboard_tasks", sentence, value=len(asyncio.all_tasks()))
 
 
 class Page:

@@ -32,8 +32,10 @@ T = TypeVar("T")
 
 log = structlog.get_logger("switchboard.server")
 
-WAITING = 1024
-"""Connections that may wait to be accepted."""
+WAITING = 4096
+"""Connections that may wait to be accepted; one that the kernel drops comes again only after seconds."""
+ACCEPTED = 16
+"""Of these in one turn of the event loop, which is long under load: uvloop takes one from each socket."""
 
 
 NEWER = "The database was migrated by a newer Switchboard: install that version."
@@ -164,7 +166,8 @@ async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, st
     runner = application_runner(settings, lines)
     await runner.setup()
     try:
-        await web.SockSite(runner, listener, backlog=WAITING).start()
+        for again in (listener, *(listener.dup() for _ in range(ACCEPTED - 1))):
+            await web.SockSite(runner, again, backlog=WAITING).start()
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need never walk it again
         gc.set_threshold(20_000, 10, 10)  # nor, all the time, what requests in flight have made since

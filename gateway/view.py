@@ -20,12 +20,15 @@ from strawberry.http.parse_content_type import parse_content_type
 from strawberry.http.streaming import AsyncTextStream, HTTPStreamTransport, SSETransport
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
 from strawberry.types import ExecutionResult
 from strawberry.types.unset import UnsetType
 
 from gateway import explorer
 from gateway.connections import SLOWEST_READER
 from gateway.credentials import Refused, refusal
+from gateway.gate import AGAIN
 from gateway.graph import Asked, Graph
 from gateway.keys import (
     ADAPTERS,
@@ -51,6 +54,14 @@ SLOWEST_BODY = 15.0
 """Seconds until a body must have arrived."""
 LARGEST_MESSAGE = 256 * 1024
 """Bytes of one message on a WebSocket."""
+LONGEST_REASON = 123
+"""Bytes that a WebSocket can say of why it closes; a longer one would break the protocol."""
+FIRST_MESSAGE = 5.0
+"""Seconds until a WebSocket's first message must have come."""
+HEARTBEAT = 20.0
+"""Seconds after which a WebSocket is asked whether anybody is there; it has half as long to answer."""
+OPERATIONS = 20
+"""How many may run on a WebSocket at once."""
 FORBIDDEN = 4403
 """How graphql-transport-ws closes a WebSocket on who is not let in, or not any more."""
 KEEP_ALIVE = 12.0
@@ -62,9 +73,16 @@ vars(async_base_view)["SubscriptionExecutionResult"] = AsyncIterator
 Answer = GraphQLHTTPResponse | list[GraphQLHTTPResponse]
 
 
+class _Response(web.WebSocketResponse):
+    async def pong(self, message: bytes = b"") -> None:
+        await asyncio.sleep(0)  # pings that come in at once are answered without the loop ever turning
+        await super().pong(message)
+
+
 class _Socket(AiohttpWebSocketAdapter):
     async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:
         async for message in super().iter_json(ignore_parsing_errors=ignore_parsing_errors):
+            await asyncio.sleep(0)  # the same of messages
             if not _is_message(message):  # Strawberry's handler would fail on it, and with it the socket
                 raise NonJsonMessageReceived
             if message["type"] == "subscribe" and (errors := await self._refused()):
@@ -90,6 +108,21 @@ class _Socket(AiohttpWebSocketAdapter):
         except (RuntimeError, ClientConnectionResetError) as error:
             raise WebSocketDisconnected from error
 
+    async def close(self, code: int, reason: str) -> None:
+        # Some of Strawberry's reasons repeat what was sent.
+        cut = reason.encode(errors="replace")[:LONGEST_REASON].decode(errors="ignore")
+        await super().close(code, cut)
+
+
+class _Protocol(BaseGraphQLTransportWSHandler[Context, None]):
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        id = message["id"]
+        if len(self.operations) < OPERATIONS or id in self.operations:
+            return await super().handle_subscribe(message)
+        sentence = f"At most {OPERATIONS} operations run on a socket at once: complete one, or open another."
+        fault = {"message": sentence, "extensions": {"code": "RATE_LIMITED", "retryAfter": AGAIN}}
+        await self.send_message({"id": id, "type": "error", "payload": [cast("Any", fault)]})
+
 
 class _Events(SSETransport):
     def __init__(self) -> None:
@@ -109,6 +142,7 @@ class Connection(Context):
 
 class View(GraphQLView[Context, None]):
     websocket_adapter_class = _Socket
+    graphql_transport_ws_handler_class = _Protocol
     stream_transport_classes_by_protocol: Mapping[str, type[HTTPStreamTransport]] = {
         GRAPHQL_SSE_PROTOCOL: _Events
     }
@@ -118,8 +152,7 @@ class View(GraphQLView[Context, None]):
             graph,
             graphql_ide=None,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_SSE_PROTOCOL],
-            connection_init_wait_timeout=timedelta(seconds=5),
-            max_subscriptions_per_connection=20,
+            connection_init_wait_timeout=timedelta(seconds=FIRST_MESSAGE),
             allowed_origins=list(settings.origins),
         )
         self._graph = graph
@@ -190,9 +223,9 @@ class View(GraphQLView[Context, None]):
     async def create_websocket_response(
         self, request: web.Request, subprotocol: str | None
     ) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(
+        socket = _Response(
             protocols=[subprotocol] if subprotocol else [],
-            heartbeat=20,
+            heartbeat=HEARTBEAT,
             max_msg_size=LARGEST_MESSAGE,
             compress=False,
         )
@@ -388,12 +421,13 @@ def _with_extensions(message: dict[str, Any]) -> dict[str, Any]:
 def _is_message(message: object) -> TypeGuard[dict[str, Any]]:
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         return False
-    if message["type"] != "subscribe":
+    if message["type"] not in ("subscribe", "complete"):
         return True
+    if not isinstance(message.get("id"), str):
+        return False
     payload = message.get("payload")
-    return (
-        isinstance(message.get("id"), str)
-        and isinstance(payload, dict)
+    return message["type"] == "complete" or (
+        isinstance(payload, dict)
         and isinstance(payload.get("query"), str | None)
         and isinstance(payload.get("extensions"), dict | None)
         and isinstance(payload.get("documentId"), str | None)

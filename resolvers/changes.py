@@ -44,7 +44,20 @@ async def to_the_end(change: Coroutine[Any, Any, T]) -> T:
     task = asyncio.create_task(change)
     _under_way.add(task)
     task.add_done_callback(_under_way.discard)
-    return await asyncio.shield(task)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_tell_nobody)
+        raise
+
+
+def _tell_nobody(change: asyncio.Task[Any]) -> None:
+    """How it ended, whose caller has left: nobody else would look at it."""
+    error = None if change.cancelled() else change.exception()
+    if isinstance(error, SourceError | Refusal):
+        log.info("a change failed whose caller had left", code=error.extensions["code"])
+    elif error and not isinstance(error, Partly | NotShown):
+        log.error("unexpected", exc_info=error)
 
 
 async def all_ended() -> None:

@@ -21,6 +21,9 @@ class Counts:
     def operation(self, name: str | None, codes: Collection[str], seconds: float | None) -> None:
         """One is over: the codes of its errors, and what it took, unless that was for its client to say."""
 
+    def executed(self, executor: str) -> None:
+        """One was run, by whom."""
+
     def subscriptions(self, more: int) -> None:
         """So many more are open."""
 

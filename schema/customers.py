@@ -125,6 +125,7 @@ class Customer(Node):
         directives=requires(Scope.AGENTS_READ, own=True),
     )
     async def agent(self, info: Info) -> Agent | None:
+        self._refuse_unless_known()
         return await info.context.loaders.agent_of(self.row_ids)
 
     @strawberry.field(
@@ -138,6 +139,7 @@ class Customer(Node):
         first: int | None = 20,
         after: str | None = strawberry.UNSET,
     ) -> ConversationConnection | None:
+        self._refuse_unless_known()
         return await info.context.loaders.conversations_of(
             self.row_ids, channel=channel or None, first=20 if first is None else first, after=after or None
         )
@@ -152,6 +154,11 @@ class Customer(Node):
         return await info.context.loaders.messages_to(
             self.phones, self.messenger_ids, first=20 if first is None else first, after=after or None
         )
+
+    def _refuse_unless_known(self) -> None:
+        """Who they are at Mercately: without that, nobody could say that they have no conversations."""
+        if self.gap and not self.row_ids:
+            raise self.gap
 
 
 @strawberry.type(directives=requires(Scope.CUSTOMERS_READ))

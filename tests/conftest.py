@@ -14,7 +14,7 @@ from adapters.rest import Mode
 from adapters.storage.client import Storage
 from adapters.storage.everyprint import Everyprint
 
-pytest_plugins = ["tests.services", "tests.databases", "tests.gateways"]
+pytest_plugins = ["tests.leaks", "tests.services", "tests.databases", "tests.gateways"]
 
 
 @pytest.fixture

@@ -26,12 +26,13 @@ from adapters.sandbox import Sandbox
 from adapters.storage import demo
 from adapters.storage.client import Storage
 from gateway.graph import Graph, build_graph
-from gateway.keys import ADAPTERS, POST
+from gateway.keys import ADAPTERS, METRICS, POST
 from gateway.refresher import connected
 from gateway.server import application_runner, migrate, prepare_database
-from gateway.settings import Limits, Settings, UseAuth, UseExecutor, UseIntrospection, load
+from gateway.settings import Limits, Settings, UseAuth, UseExecutor, load
 from resolvers.mirror import Progress, mirror
 from resolvers.sending.post import Post
+from tests.leaks import hear
 from tests.services import Mariadb
 
 CALM: dict[str, Any] = {"database_timeout": 10}
@@ -97,6 +98,7 @@ async def serving(
     try:
         assert runner.app
         yield site.name, runner.app
+        hear("/metrics", runner.app[METRICS].page(None).decode())
     finally:
         await runner.cleanup()
 
@@ -109,7 +111,8 @@ def _graph(settings: Settings) -> Graph | None:
 
 @cache
 def _usual_graph(executor: UseExecutor) -> Graph:
-    return build_graph(Settings(introspection=UseIntrospection.ON, executor=executor))
+    """Compiles whatever it runs, for in a test most documents come once."""
+    return build_graph(compiles_after=0 if executor is UseExecutor.COMPILED else None)
 
 
 def free_port() -> socket.socket:

@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import ClientSession
 
 from tests import warm
+from tests.leaks import hear
 from tests.warm import Command
 
 SWITCHBOARD = (sys.executable, "-m", "gateway.cli")
@@ -49,6 +50,7 @@ class Served:
     async def result(self) -> Ended:
         out, err = await asyncio.wait_for(self.process.communicate(), 20)
         assert self.process.returncode is not None
+        hear("a process", err.decode())
         self.ended = Ended(self.process.returncode, self.banner + out.decode(), err.decode())
         return self.ended
 
@@ -103,7 +105,8 @@ async def serve(
     finally:
         if process.returncode is None:
             process.kill()
-            await process.communicate()
+            _, err = await process.communicate()
+            hear("a process", err.decode())
 
 
 async def ask(url: str, query: str) -> Any:

@@ -112,6 +112,12 @@ async def endless(_: StreamReader, writer: StreamWriter) -> None:
         await writer.drain()
 
 
+async def slowly_endless(_: StreamReader, writer: StreamWriter) -> None:
+    """So slowly that it is the time that ends it."""
+    writer.write(HEAD + b"\r\n" + b" " * 4 * MEGABYTE)
+    await asyncio.sleep(60)
+
+
 async def lying(_: StreamReader, writer: StreamWriter) -> None:
     writer.write(HEAD + b"Content-Length: 1000\r\n\r\n{}")
 

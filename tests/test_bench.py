@@ -13,7 +13,9 @@ from bench.load import Faults, load
 from bench.peers.__main__ import Unlike, check, compare
 from bench.peers.servers import Handler, Ours, Tuned
 from bench.peers.upstream import QUESTIONS
+from bench.process import State
 from bench.servers import Peer, Upstream, running
+from bench.soak import growth
 from tests.processes import environment
 
 ROOT = Path(__file__).parent.parent
@@ -87,6 +89,38 @@ def test_a_peer_that_says_something_else_or_asks_too_little_is_not_measured(stub
         compare(stub, Path(), [Handler], {"Q2": replace(asked, calls=2)}, 1, 0.01)
     with running(Handler, stub.url, Path()) as peer, pytest.raises(Faults, match="4 of 4 answers, 4 wrong"):
         load(peer, [(asked.query, b"what it said before")], 2, 4)
+
+
+def test_a_soak_finds_what_is_wrong_and_nothing_else() -> None:
+    """A join of which it takes the opposite for true, and a message that it gives a vendor a second time."""
+    short = ("--minutes", "0.08", "--connections", "12", "--every", "1", "--settle", "1")
+    ended = run("bench.soak", *short, "--planted")
+
+    claims = dict(re.findall(r"^\| (.+) \| (yes|NO, [\d,]+ times?) \|$", ended.stdout, re.M))
+    missed = {claim: verdict for claim, verdict in claims.items() if verdict != "yes"}
+    assert len(claims) == 8, ended.stdout
+    assert missed.keys() == {"what is joined belongs to its parent", "no vendor got anything twice"}, (
+        ended.stdout
+    )
+    assert missed["no vendor got anything twice"] == "NO, 1 times"
+    found = re.findall(r"^  (\w+)\..*: \S+, where nobody@example.com is theirs$", ended.stdout, re.M)
+    assert set(found) == {"conversations"}, ended.stdout
+    assert ended.returncode == 1
+
+
+def test_what_grows_is_seen_among_what_goes_up_and_down() -> None:
+    calm = [State(rss=120 + n % 3, files=60 + n % 7, tasks=90 + n * 37 % 50) for n in range(60)]
+    leaky = [State(state.rss + n, state.files + 2 * n, state.tasks + 8 * n) for n, state in enumerate(calm)]
+
+    assert all(grown <= most for _, grown, most in growth(calm))
+    assert all(grown > most for _, grown, most in growth(leaky))
+
+
+def test_what_is_too_much_is_refused_at_once() -> None:
+    said = run("bench.overload", "--seconds", "1").stdout
+
+    assert re.search(r"^\| anything else \| nothing \|  \|$", said, re.M), said
+    assert re.search(r"^\| [\d,]+ refusals, p50, p99 \| \d+, \d+ ms \|", said, re.M), said
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -206,7 +206,7 @@ def _mysql(url: str, connections: int) -> AsyncEngine:
         pool_reset_on_return=None,  # no transaction of ours outlives its block, which ends it
         pool_recycle=300,
         pool_timeout=PATIENCE,
-        connect_args={"connect_timeout": PATIENCE, "charset": "utf8mb4"},
+        connect_args={"async_creator_fn": _connect, "charset": "utf8mb4"},
     )
 
     @event.listens_for(engine.sync_engine, "checkin")
@@ -230,6 +230,14 @@ def _mysql(url: str, connections: int) -> AsyncEngine:
             raise ConnectionError("it does not speak MySQL") from error
 
     return engine
+
+
+async def _connect(*where: Any, **how: Any) -> Any:
+    """The driver waits for ever for what a server says first; who asked may have lost count of the time."""
+    import aiomysql  # type: ignore[import-untyped] # where the database is SQLite, nobody needs it
+
+    async with asyncio.timeout(PATIENCE):
+        return await aiomysql.connect(*where, **how)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -93,7 +93,7 @@ def _reads(method: Method[Q, P, T], *, least: float = 0) -> Question[Q, P, T]:
     async def ask(self: Q, /, *args: P.args, **kwargs: P.kwargs) -> T:
         database = self._database
         async with _in_time(database, method.__name__) as patience, database.reads.connect() as connection:
-            patience.reschedule(_end(max(database.patience, least)))
+            _prolong(patience, _end(max(database.patience, least)))
             return await method(self, connection, *args, **kwargs)
 
     return ask
@@ -124,15 +124,15 @@ def _writes(method: Method[Q, P, T], *, identity: bool, least: float = 0) -> Que
             last_turn = _end(PATIENCE_IN_TURN)
             for attempts_left in reversed(range(ATTEMPTS)):
                 try:
-                    patience.reschedule(last_turn)
+                    _prolong(patience, last_turn)
                     async with turns:
                         if not database.has_one_writer:  # there, to begin is to wait for one's turn
-                            patience.reschedule(_end(seconds))
+                            _prolong(patience, _end(seconds))
                         async with database.writes.begin() as connection:
                             if identity:
-                                patience.reschedule(last_turn)
+                                _prolong(patience, last_turn)
                                 await connection.execute(_IDENTITY_LOCK)
-                            patience.reschedule(_end(seconds))
+                            _prolong(patience, _end(seconds))
                             return await method(self, connection, *args, **kwargs)
                 except DBAPIError as error:
                     if not attempts_left or not _was_too_late(error):
@@ -153,6 +153,13 @@ async def _in_time(database: Database, question: str) -> AsyncIterator[asyncio.T
     with database.record.call(question), border():
         async with asyncio.timeout_at(_end(database.patience)) as patience:
             yield patience
+
+
+def _prolong(patience: asyncio.Timeout, end: float) -> None:
+    """Unless it is over: Python 3.11's wait_for, in SQLAlchemy's pool, may swallow that we were told so."""
+    if patience.expired():
+        raise TimeoutError
+    patience.reschedule(end)
 
 
 def _end(seconds: float) -> float:

@@ -10,8 +10,17 @@ take on it refuses by raising `NotCompiled`, before anything was called: then gr
 It imports nothing of the gateway's: fields are described to it by `Attribute` and `Relation`.
 """
 
-from gateway.execution.fields import Attribute, Describe, Described, Relation
+from gateway.execution.fields import Attribute, Describe, Described, Recognise, Relation
 from gateway.execution.operation import Operation, compile
 from gateway.execution.plan import NotCompiled
 
-__all__ = ["Attribute", "Describe", "Described", "NotCompiled", "Operation", "Relation", "compile"]
+__all__ = [
+    "Attribute",
+    "Describe",
+    "Described",
+    "NotCompiled",
+    "Operation",
+    "Recognise",
+    "Relation",
+    "compile",
+]

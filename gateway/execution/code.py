@@ -26,7 +26,7 @@ from graphql import (
     is_list_type,
 )
 
-from gateway.execution.fields import Attribute, Describe, Described, Relation
+from gateway.execution.fields import Attribute, Describe, Described, Recognise, Relation
 from gateway.execution.plan import DEEPEST, Field, NotCompiled, Place, Plan
 from gateway.execution.run import FINE, Program, Site, leaf
 
@@ -41,9 +41,10 @@ UNUSUAL: Mapping[GraphQLOutputType, str] = {
 
 
 class Coder:
-    def __init__(self, plan: Plan, describe: Describe) -> None:
+    def __init__(self, plan: Plan, describe: Describe, recognise: Recognise) -> None:
         self._plan = plan
         self._describe = describe
+        self._recognise = recognise
         self._functions: list[str] = []
         self._sites: list[tuple[Relation, Place, str, bool]] = []
         self._names: dict[str, Any] = {"FINE": FINE, "Mapping": Mapping}
@@ -125,7 +126,7 @@ class Coder:
             yield f"            {line}"
         yield "            done.append(each)"
         yield "        except Exception as error:"
-        yield f"            done.append(run.failed(error, {at_item}, (path, index, None)))"
+        yield f"            done.append(run.failed_item(error, {at_item}, path, index))"
         yield "        index += 1"
         yield "except Exception:"
         yield "    run.abandon(items)"
@@ -140,6 +141,9 @@ class Coder:
     def _checked(self, me: str, type: GraphQLObjectType, place: Place) -> Iterator[str]:
         body = self._body(type, place)
         yield from self._if_odd(me, place)
+        if is_surely := self._recognise(type):
+            yield f"if {self._name('recognise', is_surely)}(it):"
+            yield f"    return {body}(run, it, path)"
         here, kind = self._place(place), self._name("type", type)
         yield f"return run.of_type(it, {body}, {here}, path, {kind})"
 
@@ -157,7 +161,7 @@ class Coder:
     def _if_odd(self, me: str, place: Place) -> Iterator[str]:
         known = self._name("known", set())
         yield f"if type(it) not in {known}:"
-        yield f"    odd = run.odd(it, {me}, {self._name('place', place)}, path, {known})"
+        yield f"    odd = run.odd(it, {me}, {self._place(place)}, path, {known})"
         yield "    if odd is not FINE:"
         yield "        return odd"
 
@@ -173,6 +177,9 @@ class Coder:
             yield f"    {value} = {complete}(run, {raw}, {at})"
         elif isinstance(bare, GraphQLEnumType) and raw == value:
             yield f"{value} = {complete}_names(id({value})) or {complete}(run, {raw}, {at})"
+        elif bare is type and raw == value:
+            yield f"if {value} is not None:"
+            yield f"    {value} = {complete}(run, {raw}, {at})"
         else:
             yield f"{value} = {complete}(run, {raw}, {at})"
 
@@ -208,7 +215,7 @@ class Coder:
             for line in lines:
                 yield f"    {line}"
             yield "except Exception as error:"
-            yield f"    {value} = run.failed(error, {here}, {at})"
+            yield f"    {value} = run.failed(error, {here}, path)"
             if isinstance(kind, Relation):
                 yield f"    key_{number} = None"
         if not waiting:

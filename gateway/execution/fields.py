@@ -41,3 +41,11 @@ Describe: TypeAlias = Callable[[GraphQLObjectType, GraphQLField], Described]
 
 def nothing_known(type: GraphQLObjectType, field: GraphQLField) -> Described:
     return None
+
+
+Recognise: TypeAlias = Callable[[GraphQLObjectType], Callable[[Any], bool] | None]
+"""What tells of an object that it is surely of the type, so that `is_type_of` need not be asked."""
+
+
+def nothing_recognised(type: GraphQLObjectType) -> None:
+    return None

@@ -23,12 +23,15 @@ from graphql.pyutils import Undefined
 from graphql.type.directives import GraphQLDisableErrorPropagationDirective
 
 from gateway.execution.code import Coder
-from gateway.execution.fields import Describe, nothing_known
+from gateway.execution.fields import Describe, Recognise, nothing_known, nothing_recognised
 from gateway.execution.plan import NotCompiled, Plan, conditions
 from gateway.execution.run import Program, Run
 
 MOST_PROGRAMS = 8
 """So many answers to its @skip and @include are compiled of one operation, each as a program of its own."""
+
+A_CHARACTER = 8
+"""Bytes that a program takes for each of its source, with all that it works with."""
 
 
 def compile(
@@ -36,6 +39,7 @@ def compile(
     document: DocumentNode,
     operation_name: str | None = None,
     describe: Describe = nothing_known,
+    recognise: Recognise = nothing_recognised,
 ) -> "Operation":
     """Raises `NotCompiled` for what graphql-core has to execute. The document should be valid."""
     operation = get_operation_ast(document, operation_name)
@@ -48,7 +52,7 @@ def compile(
         for directive in operation.directives or ()
     ):
         raise NotCompiled("Errors that do not propagate are not compiled.")
-    return Operation(schema, document, operation, describe)
+    return Operation(schema, document, operation, describe, recognise)
 
 
 class Operation:
@@ -58,6 +62,7 @@ class Operation:
         document: DocumentNode,
         operation: OperationDefinitionNode,
         describe: Describe,
+        recognise: Recognise,
     ) -> None:
         fragments = [each for each in document.definitions if isinstance(each, FragmentDefinitionNode)]
         if any(fragment.variable_definitions for fragment in fragments):
@@ -67,8 +72,10 @@ class Operation:
         self._operation = operation
         self._fragments = {each.name.value: FragmentDetails(each) for each in fragments}
         self._describe = describe
+        self._recognise = recognise
         self._conditions = conditions([operation, *fragments])
         self._programs: dict[tuple[Any, ...], Program] = {}
+        self._size = 0
         if not self._conditions:
             self._programs[()] = self._compiled(VariableValues({}, {}))
 
@@ -76,6 +83,11 @@ class Operation:
     def source(self) -> str:
         """What was written; of an operation with conditions, for the variables of its runs so far."""
         return "\n\n".join(program.source for program in self._programs.values())
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return self._size
 
     def __call__(
         self, root: Any = None, context: Any = None, variables: dict[str, Any] | None = None
@@ -111,8 +123,10 @@ class Operation:
     def _compiled(self, variables: VariableValues) -> Program:
         plan = Plan(self._schema, self._operation, self._fragments, variables)
         try:
-            return Coder(plan, self._describe).program()
+            program = Coder(plan, self._describe, self._recognise).program()
         except GraphQLError as error:
             raise NotCompiled(error.message) from error
-        except RecursionError:
+        except (RecursionError, SyntaxError):
             raise NotCompiled("The operation is nested too deeply.") from None
+        self._size += A_CHARACTER * len(program.source)
+        return program

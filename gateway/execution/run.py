@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum, Flag
 from inspect import iscoroutine
 from types import GeneratorType
@@ -47,6 +49,8 @@ Body: TypeAlias = Complete
 FINE = object()
 """The value is nothing special."""
 MOST_KNOWN = 64
+PLAIN = {str, int, float, bool, datetime, date, time, timedelta, Decimal}
+"""Of these everybody knows that they are values and nothing else."""
 
 
 class Site(NamedTuple):
@@ -141,8 +145,16 @@ class Run:
         """Null, until it is here."""
         self.laters.append(_Later(awaitable, complete, place, path))
 
-    def failed(self, error: Exception, place: Place, path: At) -> None:
-        """Null, with its error; or the error, where there may be no null."""
+    def failed(self, error: Exception, place: Place, path: Any) -> None:
+        """Of a field of the object there: null, with its error; or the error, where there may be no null."""
+        field = place.field
+        self._failed(error, place, (path, field.key, field.parent_type.name))
+
+    def failed_item(self, error: Exception, place: Place, path: Any, index: int) -> None:
+        """The same of an item of the list there."""
+        self._failed(error, place, (path, index, None))
+
+    def _failed(self, error: Exception, place: Place, path: At) -> None:
         error = located_error(error, place.field.nodes, _keys(path))
         if place.non_null:
             raise error
@@ -246,7 +258,7 @@ class Run:
                 try:
                     drained.items.append(item(self, each, at))
                 except Exception as error:
-                    self.failed(error, item_place, at)
+                    self._failed(error, item_place, at)
                     drained.items.append(None)
                 finally:
                     self.laters, self.batches = aside
@@ -445,22 +457,21 @@ class _Batch:
             for _, _, path in self.entries:
                 run.broke(error, place, path)
             return
-        shared: dict[int, Any] = {}
+        shared: dict[Any, Any] = {}
         for name, (holder, _, path) in zip(keys, self.entries, strict=True):
             if run.errors and run.reach(path) is None:
                 continue
-            value = found[name]
-            if id(value) in shared:
-                holder[path[1]] = shared[id(value)]
+            if name in shared:
+                holder[path[1]] = shared[name]
                 continue
             before = len(run.errors), len(run.laters)
             try:
-                holder[path[1]] = completed = complete(run, value, path)
+                holder[path[1]] = completed = complete(run, found[name], path)
             except Exception as error:
                 run.broke(error, place, path)
             else:
                 if shares and before == (len(run.errors), len(run.laters)):
-                    shared[id(value)] = completed
+                    shared[name] = completed
 
     def is_lost(self, run: Run) -> bool:
         return all(run.reach(path) is None for _, _, path in self.entries)
@@ -479,7 +490,7 @@ def leaf(type: GraphQLLeafType, place: Place, names: dict[int, str]) -> Complete
     """Serialises as graphql-core does; `names` learns those of an enum's members."""
     serialize = type.coerce_output_value
     is_enum = isinstance(type, GraphQLEnumType)
-    known: set[Any] = set()
+    known: set[Any] = set(PLAIN)
     kept: list[Any] = []  # while a member is here, nothing else has its id
 
     def complete(run: Run, value: Any, path: At) -> Any:

@@ -115,7 +115,11 @@ class Courier:
     async def try_once(self, message: Message, body: Body, step: Step) -> Message | None:
         """The same, but who asks has to write down what the vendor did not take."""
         vendor_id = await self._ask(step.source, message, body, step)
-        return await self._accepted(message, body, step, vendor_id)
+        try:
+            return await self._accepted(message, body, step, vendor_id)
+        except SourceError as error:  # the database: only the vendor knows that it was taken
+            error.doubt()
+            raise
 
     async def ask(self, message: Message) -> None:
         """What became of a message of which nothing more was heard, or how to go on with it."""

@@ -350,3 +350,19 @@ async def test_who_asks_after_a_change_boards_no_flight_from_before_it(
     assert after.last_name == "New"
     assert await before
     assert [one.method for one in mercately_sandbox.asked] == ["GET", "PUT", "GET"]
+
+
+async def test_nobody_misses_how_a_call_ended_that_all_have_left() -> None:
+    """Its own time was over at the same moment: then it fails instead of being cancelled."""
+
+    async def start() -> str:
+        try:
+            return await asyncio.sleep(60, "too late")
+        except asyncio.CancelledError:
+            raise TimedOut("mercately", "It did not answer in time.") from None
+
+    boarded = asyncio.create_task(Flights().board("key", start))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    boarded.cancel()
+    await asyncio.wait([boarded])

@@ -769,7 +769,18 @@ async def test_another_process_reads_and_forgets_the_record(api: Api) -> None:
     await api.get("/agents")
     async with api.session.get("/_sandbox/asked") as response:
         seen = await response.json()
-    assert seen == [{"method": "GET", "path": f"{API}/agents", "query": {}, "body": None, "trace": {}}]
+    agents = f"{API}/agents"
+    assert seen == [
+        {
+            "method": "GET",
+            "path": agents,
+            "query": {},
+            "body": None,
+            "target": agents,
+            "route": agents,
+            "trace": {},
+        }
+    ]
 
     async with api.session.delete("/_sandbox/asked") as response:
         assert response.status == 200

@@ -18,7 +18,7 @@ from adapters.deadline import deadline
 from adapters.errors import Busy, Malformed, Misconfigured, Rejected, SourceError, TimedOut, Unavailable
 from adapters.mercately.client import Agent, Mercately, MercatelySettings
 from adapters.mercately.sandbox import MercatelySandbox
-from adapters.rest import Mode
+from adapters.rest import LARGEST_ANSWER, Mode
 from adapters.sandbox import Kind
 from tests.raw import (
     HEAD,
@@ -32,6 +32,7 @@ from tests.raw import (
     says,
     slow_body,
     slow_head,
+    slowly_endless,
 )
 
 LogLines = list[MutableMapping[str, Any]]
@@ -311,6 +312,24 @@ async def test_an_answer_without_end_takes_little_memory(trouble: Trouble) -> No
     async with Raw(trouble) as raw, client_of(raw.url) as mercately:
         with growing_at_most(64 * MEGABYTE), pytest.raises(SourceError):
             await mercately.agents()
+
+
+LARGE = says(b" " * (LARGEST_ANSWER - 1))
+
+
+@pytest.mark.parametrize("trouble", [endless, slowly_endless, LARGE], ids=["endless", "slow", "unreadable"])
+async def test_an_error_keeps_nothing_of_what_was_answered(trouble: Trouble) -> None:
+    """It may be long until it is collected: its frames refer to each other."""
+    async with Raw(trouble) as raw, client_of(raw.url) as mercately:
+        tracemalloc.start()
+        try:
+            with pytest.raises(SourceError) as caught:
+                await mercately.agents()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert kept < MEGABYTE, caught.value
 
 
 async def test_a_connection_that_nobody_accepts_is_given_up_before_the_whole_time() -> None:

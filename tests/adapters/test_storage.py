@@ -6,17 +6,19 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from adapters.errors import SourceError, TimedOut, Unavailable
 from adapters.storage.client import SchemaState, Storage, open_storage
+from adapters.storage.database import Database, Questions, reads
 from adapters.storage.migrations import REVISIONS
 from adapters.storage.migrations.run import config
 from tests.raw import Raw, hang
@@ -274,6 +276,14 @@ async def test_a_database_that_hangs_is_given_up_until_it_goes_on(
         assert_fit_to_be_seen(error, mariadb_url)
 
 
+async def test_a_black_hole_is_given_up_though_nobody_else_looks_at_the_clock() -> None:
+    async with Raw(hang) as hole:
+        url = f"mysql+aiomysql://gateway:s3cret@127.0.0.1:{hole.port}/switchboard"
+        async with open_storage(url) as storage, asyncio.timeout(2 * IN_TIME):
+            with in_time(), pytest.raises(TimeoutError):
+                await storage._engine.connect()
+
+
 async def test_a_black_hole_is_given_up_and_left() -> None:
     async with Raw(hang) as hole:
         url = f"mysql+aiomysql://gateway:s3cret@127.0.0.1:{hole.port}/switchboard"
@@ -312,6 +322,27 @@ async def test_the_wrong_credentials_are_not_repeated(mariadb_url: str, wrong: d
         for error in await failures(storage):
             assert type(error) is Unavailable
             assert_fit_to_be_seen(error, url)
+
+
+class Slow(Questions):
+    @reads
+    async def ask(self, _: AsyncConnection) -> None:
+        raise AssertionError("Its time is over.")
+
+
+async def test_a_connection_that_comes_just_when_our_patience_ends_comes_too_late() -> None:
+    """The pool's wait_for, as Python 3.11 has it, then hands it over as if nothing were."""
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[None]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        yield
+
+    database = Database(create_async_engine("sqlite+aiosqlite://"), patience=0.01)
+    database.reads = SimpleNamespace(connect=connect)  # type: ignore[assignment]
+    with pytest.raises(TimedOut):
+        await Slow(database).ask()
 
 
 async def test_who_finds_no_free_connection_is_told_in_time(mariadb_url: str) -> None:

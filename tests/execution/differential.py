@@ -19,7 +19,7 @@ from graphql import (
 from graphql.type.directives import GraphQLDisableErrorPropagationDirective
 
 from gateway.execution import NotCompiled, compile
-from tests.execution.nasty import Operations, Thing, World, describe, describe_attributes, schema
+from tests.execution.nasty import Operations, Thing, World, describe, describe_attributes, recognise, schema
 
 Said = tuple[str, tuple[Any, ...], tuple[Any, ...]]
 
@@ -67,7 +67,7 @@ class Case:
 
     def compiled(self, world: World) -> ExecutionResult | Awaitable[ExecutionResult]:
         known = describe if self.relations else describe_attributes
-        operation = compile(schema(), self.document, describe=known)
+        operation = compile(schema(), self.document, describe=known, recognise=recognise)
         return operation(Thing(world, "root", "Query"), None, self.variables)
 
     def executed(self, world: World, document: DocumentNode) -> ExecutionResult | Awaitable[ExecutionResult]:

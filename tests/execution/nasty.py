@@ -455,3 +455,7 @@ class Operations:
 
 def fields_of(name: str) -> str:
     return name.rstrip("0123456789").capitalize()
+
+
+def recognise(type: GraphQLObjectType) -> Callable[[Any], bool] | None:
+    return (lambda value: getattr(value, "kind", None) == "Ant") if type.name == "Ant" else None

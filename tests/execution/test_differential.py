@@ -7,6 +7,7 @@ from contextlib import suppress
 from hypothesis.strategies import integers
 
 from gateway.execution import NotCompiled
+from tests.execution import own
 from tests.execution.differential import Case, awaited, compare
 from tests.properties import holds_for_any
 
@@ -20,6 +21,10 @@ async def test_both_executors_answer_the_same_whatever_is_asked_and_whatever_goe
         warnings.simplefilter("ignore", RuntimeWarning)
         await holds_for_any(integers(0, 2**32), same, examples=400)
         gc.collect()
+
+
+async def test_over_our_own_schema_both_executors_answer_the_same() -> None:
+    await holds_for_any(integers(0, 2**32), own.compare, examples=150)
 
 
 async def test_compiled_operations_leave_no_coroutine_behind_that_nobody_awaited() -> None:

@@ -9,13 +9,14 @@ import pytest
 from aiohttp import ClientResponse, ClientSession, WSServerHandshakeError
 from pydantic import SecretStr
 
+from gateway import gate
 from gateway.settings import Settings
 from tests.gateways import Gateway, gateway_on
 
 PROTOCOL = "graphql-transport-ws"
 QUERY = {"query": "{ __typename }"}
 OURS, FOREIGN = "https://app.example", "https://evil.example"
-AGENTS = {"query": "{ agents { id } }"}
+AGENTS, TEMPLATES = {"query": "{ agents { id } }"}, {"query": "{ templates { id } }"}
 
 
 @pytest.fixture
@@ -160,6 +161,33 @@ async def test_whose_turn_it_is_not_finds_health_quick_and_comes_again(gateway: 
 
     assert refused.status == 503
     assert refused.headers["Retry-After"] == "1"
+    assert (await post(gateway)).status == 200
+
+
+async def test_where_the_processor_is_what_all_wait_for_some_wait_for_their_turn(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "LONG", -1)
+    monkeypatch.setattr(gate, "FEW", 1)
+    gateway.mercately.trouble("delay", seconds=0.3, times=1)
+    slow = asyncio.create_task(post(gateway, AGENTS))
+    while not gateway.mercately.asked:
+        await asyncio.sleep(0.01)
+    waits, left = asyncio.create_task(post(gateway)), asyncio.create_task(post(gateway))
+    await asyncio.sleep(0.1)
+    left.cancel()
+    assert not waits.done()
+    assert [(await each).status for each in (slow, waits)] == [200, 200]
+
+    monkeypatch.setattr(gate, "PATIENCE", 0.1)
+    gateway.mercately.trouble("delay", seconds=0.6, times=1)
+    slow = asyncio.create_task(post(gateway, TEMPLATES))
+    asked = len(gateway.mercately.asked)
+    while len(gateway.mercately.asked) == asked:
+        await asyncio.sleep(0.01)
+    refused = await post(gateway)
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert (await slow).status == 200
     assert (await post(gateway)).status == 200
 
 

@@ -1,10 +1,12 @@
 """Is the process alive, is it ready, and which part is not."""
 
+import asyncio
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.server import migrate
-from gateway.settings import load
+from gateway.settings import Settings, load
 from tests.gateways import Gateway, gateway_on
 from tests.services import Mariadb
 
@@ -41,6 +43,15 @@ async def test_a_database_that_is_gone_is_named_and_comes_back(
             )
         mariadb_server.start()
         async with gateway.session.get(f"{gateway.url}/health/ready") as ready:
+            assert ready.status == 200
+
+
+async def test_a_gateway_all_of_whose_connections_are_in_use_is_ready(settings: Settings) -> None:
+    one = settings.model_copy(update={"database_connections": 1})
+    async with gateway_on(one) as gateway, gateway.storage._engine.connect():
+        with gateway.storage.record.call("page"):  # others have their answers
+            pass
+        async with asyncio.timeout(1), gateway.session.get(f"{gateway.url}/health/ready") as ready:
             assert ready.status == 200
 
 

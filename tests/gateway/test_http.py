@@ -125,6 +125,14 @@ async def test_a_query_may_come_by_get(gateway: Gateway) -> None:
         assert await response.json(content_type=None) == {"data": {"agent": {"email": "agent@example.com"}}}
 
 
+async def test_nothing_is_changed_by_get(gateway: Gateway) -> None:
+    save = 'mutation { saveCustomer(input: {messengerId: "7", lastName: "Kim", gender: MALE}) { id } }'
+    async with gateway.session.get(f"{gateway.url}/graphql", params={"query": save}) as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET, POST"
+    assert await gateway.data('{ customer(by: {messengerId: "7"}) { id } }') == {"customer": None}
+
+
 @pytest.mark.parametrize("variables", ["{", "[]", "5", '"x"'])
 async def test_variables_by_get_must_be_an_object_too(gateway: Gateway, variables: str) -> None:
     query = {"query": "{ __typename }", "variables": variables}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from tests.leaks import hear
 from tests.processes import QUIET, SWITCHBOARD, environment
 
 SECONDS = 0.25
@@ -73,6 +74,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
                 break
         yield victim
         process.kill()
+        hear("a process", (folder / "log").read_text())
 
 
 def asks(query: str, **variables: Any) -> bytes:

@@ -61,6 +61,16 @@ async def test_what_was_asked_and_what_that_asked_is_counted(gateway: Gateway) -
     assert value(page, "switchboard_source_seconds_count", source="everyprint") > 0
 
 
+async def test_who_executed_what_is_counted(gateway: Gateway) -> None:
+    await gateway.data("{ sources { source } }")
+    await gateway.data("{ __schema { queryType { name } } }")
+    await gateway.ask("{ nothing }")
+    page = await metrics_of(gateway)
+
+    assert value(page, "switchboard_executions_total", executor="compiled") == 1
+    assert value(page, "switchboard_executions_total", executor="core") == 1
+
+
 async def becomes(gateway: Gateway, expected: float, name: str, **labels: str) -> str:
     """The page, once this is its value."""
     async with asyncio.timeout(10):
@@ -145,6 +155,16 @@ async def test_the_ledger_says_how_it_stands(gateway: Gateway) -> None:
     assert 60 <= value(page, "switchboard_ledger_overdue_seconds") < 90
     assert value(page, "switchboard_ledger_unknown_messages") == 1
     assert value(page, "switchboard_ledger_expired_leases") == 0
+
+
+async def test_what_is_under_way_is_told(gateway: Gateway) -> None:
+    before = value(await metrics_of(gateway), "switchboard_tasks")
+    waiting = [asyncio.create_task(asyncio.sleep(60)) for _ in range(5)]
+    after = value(await metrics_of(gateway), "switchboard_tasks")
+    for task in waiting:
+        task.cancel()
+
+    assert after >= before + 5 > 5
 
 
 async def test_nobodys_data_is_in_it(town: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""Operations over WebSocket: graphql-transport-ws, and every malformed frame its documented close code."""
+"""Operations over WebSocket: graphql-transport-ws."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import strawberry
-from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientSession, ClientWebSocketResponse
 
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.poster.sandbox import PosterSandbox
@@ -118,53 +118,6 @@ async def test_an_error_over_a_socket_is_as_fit_to_be_seen_as_over_http(gateway:
     assert next_["payload"]["errors"][0]["extensions"]["code"] == "SOURCE_UNAVAILABLE"
     assert wrong["type"] == "error"
     assert wrong["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
-
-
-@pytest.mark.parametrize(
-    ("frames", "code"),
-    [
-        (["{"], 4400),
-        (["5"], 4400),
-        (["null"], 4400),
-        (["[]"], 4400),
-        (["{}"], 4400),
-        (['{"type": 5}'], 4400),
-        (['{"type": "nonsense"}'], 4400),
-        (['{"type": "connection_init", "payload": 5}'], 4400),
-        (['{"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }"}}'], 4401),
-        (['{"type": "connection_init"}', '{"type": "connection_init"}'], 4429),
-        (['{"type": "connection_init"}', '{"type": "subscribe"}'], 4400),
-        (['{"type": "connection_init"}', '{"type": "subscribe", "id": 5, "payload": {"query": ""}}'], 4400),
-        (['{"type": "connection_init"}', '{"type": "subscribe", "id": "1", "payload": 5}'], 4400),
-        (['{"type": "connection_init"}', '{"type": "subscribe", "id": "1", "payload": {"query": 5}}'], 4400),
-        (
-            [
-                '{"type": "connection_init"}',
-                '{"type": "subscribe", "id": "1", "payload": {"query": "subscription { endless }"}}',
-                '{"type": "subscribe", "id": "1", "payload": {"query": "subscription { endless }"}}',
-            ],
-            4409,
-        ),
-        (["x" * 300_000], 1009),
-    ],
-    ids=lambda value: str(value)[-60:],
-)
-async def test_a_malformed_frame_closes_with_its_code(gateway: Gateway, frames: list[str], code: int) -> None:
-    async with socket(gateway) as opened:
-        for frame in frames:
-            await opened.send_str(frame)
-        while (await opened.receive(timeout=5)).type is WSMsgType.TEXT:
-            pass
-
-        assert opened.close_code == code
-
-
-async def test_a_binary_frame_is_refused(gateway: Gateway) -> None:
-    async with socket(gateway) as opened:
-        await opened.send_bytes(b'{"type": "connection_init"}')
-        await opened.receive(timeout=5)
-
-        assert opened.close_code == 4400
 
 
 async def test_another_protocol_is_not_spoken(gateway: Gateway) -> None:

@@ -78,7 +78,8 @@ async def test_without_the_database_what_needs_it_is_an_error_and_the_rest_is_an
 ) -> None:
     query = """{ agents { id } conversations(first: 5) { edges { node { id customer { firstName } } } }
       customers { edges { node { id } } }
-      customer(by: {mercatelyId: "4880pbiig3874"}) { firstName notes balance { amount } groups { name } } }"""
+      customer(by: {mercatelyId: "4880pbiig3874"}) { firstName notes balance { amount } groups { name } }
+      client: customer(by: {posterId: "1"}) { firstName agent { id } conversations { edges { cursor } } } }"""
     settings = load(data_dir=tmp_path, timeout=4, drain=2, directory_interval=0, database_url=our_mariadb_url)
     async with gateway_on(settings) as gateway:
         await gateway.data(query)
@@ -99,9 +100,10 @@ async def test_without_the_database_what_needs_it_is_an_error_and_the_rest_is_an
         "balance": None,
         "groups": None,
     }
+    assert data["client"] == {"firstName": "Awa", "agent": None, "conversations": None}
     assert {error["extensions"]["source"] for error in answer["errors"]} == {"EVERYPRINT"}
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"SOURCE_UNAVAILABLE"}
-    assert len(answer["errors"]) == 5 + 1 + 2
+    assert len(answer["errors"]) == 5 + 1 + 2 + 2
     assert healed["customers"]["edges"]
 
 

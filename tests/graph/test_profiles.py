@@ -1,6 +1,7 @@
 """Mutations of a customer's profile: query -> answer -> what the sources and the graph say next."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from pydantic import SecretStr
 
 from adapters.storage.identity import Key
 from gateway.settings import Settings, UseAuth
+from resolvers import changes
 from resolvers.ids import to_id
 from tests.gateways import Gateway, gateway_on
 
@@ -246,6 +248,26 @@ async def test_a_change_is_made_to_its_end_though_the_caller_has_left(town: Gate
     async with asyncio.timeout(10):
         while await ids_found(town, "gone") != [GABRIEL]:
             await asyncio.sleep(0.05)
+
+
+async def test_a_change_that_fails_after_its_caller_has_left_is_no_exception_that_nobody_caught(
+    town: Gateway,
+) -> None:
+    missed = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: missed.append(context))
+    town.mercately.trouble("delay", path="PUT ", seconds=0.3)
+    town.mercately.trouble("html", path="PUT ")
+    caller = asyncio.create_task(town.ask(UPDATE, id=GABRIEL, input={"lastName": "Gone"}))
+    async with asyncio.timeout(10):
+        while not written(town):
+            await asyncio.sleep(0.01)
+    caller.cancel()
+    async with asyncio.timeout(10):
+        while changes._under_way:  # to wait for them would be to look at how they end
+            await asyncio.sleep(0.01)
+    gc.collect()
+
+    assert missed == []
 
 
 async def test_what_was_taken_though_the_connection_broke_is_in_doubt_and_shown(town: Gateway) -> None:

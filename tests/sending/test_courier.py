@@ -7,6 +7,7 @@ from time import time
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from adapters import Adapters, open_adapters
 from adapters.chatfuel.sandbox import ChatfuelSandbox
@@ -17,7 +18,9 @@ from adapters.hyber.report import State as Reported
 from adapters.hyber.sandbox import HyberSandbox
 from adapters.mercately.sandbox import MercatelySandbox
 from adapters.poster.sandbox import PosterSandbox
+from adapters.storage import database as storage
 from adapters.storage.messages import ANY_CHANNEL, Event, Id, Message, NewMessage, State
+from adapters.storage.tables import DELIVERY
 from resolvers.sending.body import Body, Channel, Content, Template, write_body
 from resolvers.sending.cascade import SUPPRESSED, steps_of
 from resolvers.sending.courier import Courier
@@ -270,6 +273,35 @@ async def test_what_may_have_been_taken_is_taken_once_or_unknown(
     assert taken == 1 if source == "hyber" else taken <= 1
     assert (await post.asked(message.id)).state is not State.PENDING
     assert len(sandbox.accepted) == taken
+
+
+@pytest.mark.parametrize("source", CHANNELS)
+async def test_what_was_taken_while_the_ledger_was_locked_is_not_sent_again(
+    post: Post, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, content = CHANNELS[source]
+    sandbox, database = getattr(post, source), post.ledger._database
+    sandbox.trouble("delay", path="POST ", seconds=0.3)
+    id = await post.queue(channel, content=content, phone="+221770009101")
+    sending = asyncio.create_task(post.courier.send(id))
+    async with asyncio.timeout(10):
+        while not sandbox.count("/send") + sandbox.count("_by_id") + sandbox.count("/4075"):
+            await asyncio.sleep(0.01)
+    monkeypatch.setattr(storage, "PATIENCE_IN_TURN", 0.6)
+    database.patience = 0.6
+    async with asyncio.timeout(10), database.writes.begin() as connection:
+        await connection.execute(update(DELIVERY).values(tag=DELIVERY.c.tag))
+        while not database.record.errors:  # that it was taken cannot be written down
+            await asyncio.sleep(0.01)
+    database.patience = 10
+    await sending
+    post.later = 60
+    for _ in range(3):
+        message = await post.asked(id)
+
+    assert message.state in ((State.ACCEPTED, State.DELIVERED) if source == "hyber" else (State.UNKNOWN,))
+    assert post.taken.count(1) == 1
+    assert sum(post.taken) == 1
 
 
 @pytest.mark.parametrize("source", CHANNELS)

@@ -1,0 +1,126 @@
+"""The executor behind Strawberry: what it knows of the fields, what it compiles and when."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import strawberry
+from graphql import GraphQLObjectType, GraphQLSchema
+from strawberry.extensions import FieldExtension
+from strawberry.permission import BasePermission
+from strawberry.schema.config import StrawberryConfig
+
+from gateway.documents import Cache
+from gateway.execution import Attribute, Relation
+from gateway.executor import described
+from gateway.graph import build_graph
+from gateway.settings import Settings
+from schema.relations import relation
+from tests.gateways import gateway_on
+
+NOW = "{ sources { source } }"
+
+
+class Loud(FieldExtension):
+    def resolve(self, next_: Any, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
+        return next_(source, info, **arguments).upper()
+
+
+class Nobody(BasePermission):
+    message = "You may not."
+
+    def has_permission(self, source: Any, info: strawberry.Info, **arguments: Any) -> bool:
+        return False
+
+
+@strawberry.type
+class Dog:
+    first_name: str
+    owner_id: strawberry.Private[str]
+    loud: str = strawberry.field(extensions=[Loud()])
+    secret: str | None = strawberry.field(permission_classes=[Nobody], default=None)
+    friend: "Dog | None" = relation("owner_id", "dogs")
+
+    @strawberry.field
+    def age(self) -> int:
+        return 3
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    def dog(self) -> Dog | None:
+        return Dog(first_name="Rex", owner_id="1", loud="wow")
+
+
+def _described(schema: GraphQLSchema, type_name: str, name: str) -> Any:
+    type = schema.type_map[type_name]
+    assert isinstance(type, GraphQLObjectType)
+    return described(type, type.fields[name])
+
+
+def test_plain_fields_are_read_relations_are_loaded_and_all_else_is_called() -> None:
+    schema = strawberry.Schema(Query)._schema
+    of_dog = partial(_described, schema, "Dog")
+
+    assert of_dog("firstName") == Attribute("first_name")
+    assert isinstance(found := of_dog("friend"), Relation)
+    assert found.key == "owner_id"
+    assert [of_dog(name) for name in ("loud", "secret", "age")] == [None, None, None]
+
+
+def test_who_reads_otherwise_than_by_attribute_is_called() -> None:
+    config = StrawberryConfig(default_resolver=lambda source, name: source[name])
+
+    assert _described(strawberry.Schema(Query, config=config)._schema, "Dog", "firstName") is None
+
+
+def test_what_takes_a_scope_is_guarded_by_it() -> None:
+    schema = build_graph()._schema
+    edge, agent = (
+        _described(schema, *field) for field in (("ConversationEdge", "node"), ("Conversation", "agent"))
+    )
+
+    assert isinstance(edge, Attribute)
+    assert isinstance(agent, Relation)
+    assert edge.guard
+    assert agent.guard
+    assert _described(schema, "Conversation", "messageCount") == Attribute("message_count")
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (NOW, 2),
+        ("{ sources { " + "source " * 150 + "} }", 3),
+        ("{ __typename __schema { types { name } } }", None),
+    ],
+)
+async def test_a_document_is_compiled_when_it_comes_again_the_larger_the_later(
+    settings: Settings, text: str, at: int | None
+) -> None:
+    graph, answers = build_graph(), []
+    async with gateway_on(settings, graph=graph) as gateway:
+        compiled = graph.prepared(text).compiled
+        assert compiled
+        for number in range(1, 5):
+            answers.append(await gateway.data(text))
+            assert (compiled.size > 0) == (at is not None and number >= at)
+
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_what_is_compiled_counts_against_the_memory_of_documents() -> None:
+    kept: Cache[str] = Cache(entries=10, size=100)
+    kept.put("old", "old", 40)
+    kept.put("new", "new", 40)
+    kept.charge("forgotten", 100)
+    assert kept.get("old")
+
+    kept.charge("new", 40)
+
+    assert (kept.get("old"), kept.get("new")) == (None, "new")
+
+
+def test_nothing_is_compiled_where_graphql_core_is_to_execute_all() -> None:
+    assert build_graph(compiles_after=None).prepared(NOW).compiled is None
