@@ -28,6 +28,7 @@ from bench.peers.nouns import (
 from bench.serving import be_patient, share_nothing
 from gateway import app
 from gateway.cli import main
+from gateway.executor import AFTER
 from gateway.graph import Graph
 from gateway.settings import Settings, UseExecutor
 from resolvers import loaders, own
@@ -246,7 +247,8 @@ def serve_their_nouns(url: str) -> None:
             yield adapters
 
     def their_graph(settings: Settings) -> Graph:
-        return Graph(query=Query, limits=settings.limits, compiles=settings.executor is UseExecutor.COMPILED)
+        compiles_after = AFTER if settings.executor is UseExecutor.COMPILED else None
+        return Graph(query=Query, limits=settings.limits, compiles_after=compiles_after)
 
     assert issubclass(own.OwnLoaders, loaders.Loaders)  # it derives from ours, and was imported before
     assert vars(app)["open_adapters"] is open_adapters
