@@ -11,7 +11,10 @@ MEMORY := $(shell df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000 { pri
 # Written so that the pattern does not find itself.
 REGISTRIES := registry[.]npmjs|pythonhost[e]d|pypi[.]org
 
-.PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults bench-soak bench-overload bench-differential clean
+PEERS := bench/peers/node bench/peers/node/hive
+
+.PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults bench-soak \
+	bench-overload bench-differential bench-peers bench-clients clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +62,17 @@ bench-broadcast: .venv/installed-dev ## Who gets a broadcast through kill -9, ho
 bench-faults: .venv/installed-dev ## What a source costs that is dead, hangs or comes back: 2 minutes, machine quiet
 	$(BIN)/python -m bench.faults
 
+bench-peers: .venv/installed-dev $(PEERS:%=%/node_modules/.package-lock.json) ## Speed beside other servers: 20 minutes, machine quiet
+	$(BIN)/python -m bench.peers --picture docs/peers.svg
+
+bench-clients: .venv/installed-dev bench/clients.lock ## What a small GET costs by aiohttp and by other clients: 3 minutes, machine quiet
+	$(INSTALL) --require-hashes -r bench/clients.lock
+	$(BIN)/python -m bench.clients compare
+
+# Whoever cannot be installed is not measured, and that is said.
+%/node_modules/.package-lock.json: %/package-lock.json
+	-cd $* && npm ci --loglevel=error
+
 bench-soak: .venv/installed-dev ## Whether anything leaks, doubles or joins wrongly while vendors break down: 12 minutes
 	$(BIN)/python -m bench.soak
 
@@ -71,6 +85,7 @@ bench-differential: .venv/installed-dev ## Compiled operations beside graphql-co
 lock: ## Resolve the dependencies again, with hashes
 	$(if $(UV),uv,$(BIN)/python -m pip install --quiet uv && $(BIN)/uv) $(LOCK) -o requirements.lock
 	$(if $(UV),uv,$(BIN)/uv) $(LOCK) --group dev --extra brokers --extra tracing -c requirements.lock -o requirements-dev.lock
+	$(if $(UV),uv,$(BIN)/uv) $(subst pyproject.toml,bench/clients.in,$(LOCK)) -c requirements-dev.lock -o bench/clients.lock
 
 clean: ## Remove what was installed and built
 	rm -rf .venv gateway/explorer/dist build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -7,9 +7,9 @@ import orjson
 import typer
 
 from bench.load import Window, measure
-from bench.peers import PEERS, Peer, Unbatched, Upstream, running, synced
 from bench.queries import QUERIES
 from bench.report import Measured, machine, table, verdict
+from bench.servers import PEERS, Peer, Unbatched, Upstream, running, synced
 
 CONNECTIONS = (1, 16, 64)
 

@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 import msgspec
 import orjson
 
-from bench.peers import LOAD_CORE, Peer, Upstream, pinned
+from bench.servers import LOAD_CORE, Peer, Upstream, pinned
 from tests.services import WRK, path_of
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -57,14 +57,24 @@ class Window:
         return self.calls / self.findings.requests
 
 
-def measure(peer: Peer, stub: Upstream, query: str, levels: Sequence[int], seconds: float) -> list[Window]:
-    """A window of about so much processor time for each number of connections, the server once warm."""
+def measure(
+    peer: Peer, stub: Upstream, query: str, levels: Sequence[int], seconds: float, warming: float = 0
+) -> list[Window]:
+    """A window of about so much processor time for each number of connections, the server once warm.
+
+    Some need more to get warm than a few requests: so much processor time, about.
+    """
     rss_at_start = peer.rss
     exchanges = [(query, peer.ask(query))]
     for _ in range(2):
         cpu = peer.cpu
         load(peer, exchanges, max(levels), WARMING)
-    enough = ceil(WARMING * seconds / max(peer.cpu - cpu, TICK))
+    per_second = WARMING / max(peer.cpu - cpu, TICK)
+    if warming:
+        cpu = peer.cpu
+        load(peer, exchanges, max(levels), requests := ceil(per_second * warming))
+        per_second = requests / max(peer.cpu - cpu, TICK)
+    enough = ceil(per_second * seconds)
     windows = []
     for connections in levels:
         cpu, calls = peer.cpu, stub.count
@@ -76,7 +86,7 @@ def measure(peer: Peer, stub: Upstream, query: str, levels: Sequence[int], secon
 def load(peer: Peer, exchanges: Exchanges, connections: int, requests: int) -> Findings:
     """Every request is answered before wrk ends, so that no work is done for requests that do not count."""
     options = ["-t1", f"-c{connections}", f"-d{LONGEST}", "--timeout", "60", "-s", str(SCRIPT)]
-    command = pinned(LOAD_CORE, path_of(WRK), *options, f"{peer.url}/graphql")
+    command = pinned(LOAD_CORE, path_of(WRK), *options, peer.url + peer.path(exchanges[0][0]))
     with (
         _written(exchanges) as path,
         subprocess.Popen(
@@ -97,9 +107,9 @@ def load(peer: Peer, exchanges: Exchanges, connections: int, requests: int) -> F
 
 @contextmanager
 def _written(exchanges: Exchanges) -> Iterator[Path]:
-    """Neither bodies nor answers have line breaks of their own."""
+    """Neither bodies nor answers have zero bytes."""
     with NamedTemporaryFile(prefix="switchboard-bench-") as file:
         for query, answer in exchanges:
-            file.write(b"%s\n%s\n" % (orjson.dumps({"query": query}), answer))
+            file.write(b"%s\0%s\0" % (orjson.dumps({"query": query}), answer))
         file.flush()
         yield Path(file.name)

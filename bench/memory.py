@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from bench.load import load
-from bench.peers import Switchboard, Upstream, running, synced
 from bench.queries import MIX
 from bench.report import machine
+from bench.servers import Switchboard, Upstream, running, synced
 
 MOST = 150
 """MiB in the end."""

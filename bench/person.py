@@ -10,8 +10,8 @@ import orjson
 import typer
 
 from adapters.storage.client import open_storage
-from bench.peers import Switchboard, Upstream, running, synced
 from bench.report import machine
+from bench.servers import Switchboard, Upstream, running, synced
 from bench.stub import phone
 
 MERCATELY, POSTER = 80, 120

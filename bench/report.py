@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.load import Window
-from bench.peers import CORES, Plain, Tuned, Unshared
+from bench.servers import CORES, Plain, Tuned, Unshared
 
 BOUND = 0.90
 """What our context, limits, error handling and logging must leave of the speed of tuned Strawberry."""
@@ -31,7 +31,7 @@ Measured = Mapping[tuple[str, int], Sequence[Window]]
 def machine() -> str:
     libraries = ", ".join(f"{library} {version(library)}" for library in LIBRARIES)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {len(CORES)} cores (servers on the first, wrk and "
+        f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, {len(CORES)} cores (servers on the first, wrk and "
         f"stub on the last), load before {getloadavg()[0]:.1f}, "
         f"Python {platform.python_version()}, {libraries}."
     )
@@ -44,7 +44,7 @@ def table(measured: Measured) -> Iterator[str]:
         cells = (
             peer,
             str(connections),
-            _spread([window.per_cpu_second for window in windows], ".0f"),
+            spread([window.per_cpu_second for window in windows], ".0f"),
             _median(windows, lambda window: window.findings.p50, ".2f"),
             _median(windows, lambda window: window.findings.p99, ".2f"),
             _median(windows, lambda window: window.rss_at_start, ".0f")
@@ -60,8 +60,8 @@ def verdict(measured: Measured, connections: int) -> tuple[bool, str]:
     to_tuned, to_plain = (_ratios(measured, base.name, connections) for base in (Tuned, Plain))
     holds = median(to_tuned) >= BOUND
     return holds, (
-        f"{connections:>3} connections: {Unshared.name}, is {_spread(to_tuned, '.2f')} of {Tuned.name} and "
-        f"{_spread(to_plain, '.2f')} of {Plain.name}; at least {BOUND:.2f} of {Tuned.name} "
+        f"{connections:>3} connections: {Unshared.name}, is {spread(to_tuned, '.2f')} of {Tuned.name} and "
+        f"{spread(to_plain, '.2f')} of {Plain.name}; at least {BOUND:.2f} of {Tuned.name} "
         f"{'holds' if holds else 'DOES NOT HOLD'}."
     )
 
@@ -76,11 +76,11 @@ def _median(windows: Sequence[Window], figure: Callable[[Window], float], form: 
     return f"{median(map(figure, windows)):{form}}"
 
 
-def _spread(figures: Sequence[float], form: str) -> str:
+def spread(figures: Sequence[float], form: str) -> str:
     return f"**{median(figures):{form}}** [{min(figures):{form}}-{max(figures):{form}}]"
 
 
-def _processor() -> str:
+def processor() -> str:
     """As Linux names it; Python does not know."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,4 +1,4 @@
-"""The stub: Mercately and Poster as one server of fixed bytes, so that they are never what is measured.
+"""The stub: Mercately, Poster and what the peers ask as one server of fixed bytes, never what is measured.
 
 `python -m bench.stub PORT [MERCATELY POSTER]`: milliseconds until each of them answers, none when left out.
 GET /_count answers how many other requests there have been.
@@ -16,6 +16,7 @@ import uvloop
 
 from adapters.mercately.client import API as MERCATELY
 from adapters.poster.client import API as POSTER
+from bench.peers import upstream
 from tests.services import HOST
 
 PEOPLE, AGENTS = 100, 10
@@ -93,8 +94,10 @@ def _answers() -> Iterator[tuple[str, object]]:
     for channel, theirs in (("messenger", numbers[::2]), ("whatsapp", numbers[1::2])):
         rows = [conversation(each) for each in reversed(theirs)]
         yield f"{MERCATELY}/{channel}_conversations", {"results": len(rows), f"{channel}_conversations": rows}
+    yield f"{POSTER}getGroups", {"response": [{"client_groups_id": "1", "client_groups_name": "Friends"}]}
     yield f"{POSTER}getClients", {"response": [client(each) for each in numbers]}
     yield f"{POSTER}getClient", {"response": [client(1)]}
+    yield from upstream.answers()
 
 
 ANSWERS = {target.encode(): ok(answer) for target, answer in _answers()}

@@ -23,7 +23,7 @@ from adapters.mercately.client import MercatelySettings
 from adapters.poster.client import PosterSettings
 from adapters.rest import Mode
 from bench.directory import Kind, Roomy
-from bench.peers import LOAD_CORE, Process
+from bench.servers import LOAD_CORE, Process
 from resolvers.mirror import Progress, mirror, sources_of
 
 MOST = 150

@@ -4,9 +4,9 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
+from secrets import token_hex
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from aiohttp import hdrs, web
@@ -159,7 +159,7 @@ def _tell(step: Span, request: web.Request, path: str, status: int) -> None:
 def _request_id(request: web.Request) -> str:
     """The caller's own, when it can do no harm in a log."""
     given = request.headers.get("X-Request-Id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else token_hex(16)
 
 
 def _path(request: web.Request) -> str:

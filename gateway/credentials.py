@@ -5,7 +5,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -294,6 +294,7 @@ def refusal(refused: Refused) -> web.Response:
     )
 
 
+@lru_cache(64)
 def _name(host: str) -> str:
     """Of a Host header, without the port."""
     try:

@@ -5,6 +5,7 @@ import hmac
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from ipaddress import ip_address
 from math import ceil
 from urllib.parse import urlsplit
@@ -252,6 +253,7 @@ def _is_same(origin: str, host: str) -> bool:
     return there.scheme in ("http", "https") and there.netloc.lower() == host.lower()
 
 
+@lru_cache(1024)
 def is_here(address: str) -> bool:
     """On this machine; of whom a proxy on it speaks for, SWITCHBOARD_PROXIES has us look."""
     try:

@@ -15,6 +15,7 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
+    MiddlewareManager,
     OperationDefinitionNode,
     OperationType,
     get_operation_ast,
@@ -25,6 +26,7 @@ from graphql.type.definition import GraphQLResolveInfoHelpers
 from graphql.validation import validation_context
 from graphql.validation.rules import max_introspection_depth_rule, overlapping_fields_can_be_merged
 from graphql.validation.validate import ValidationAbortedError
+from strawberry.extensions import SchemaExtension
 from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StreamResult
@@ -51,6 +53,9 @@ from schema.scalars import SCALARS
 
 T = TypeVar("T")
 
+_NOTHING = nullcontext()
+_NO_MIDDLEWARE = MiddlewareManager()
+
 PREPARED = 256, 16 * 2**20
 """How many documents stay parsed and validated, and how many bytes of memory they may take."""
 A_TOKEN = 700
@@ -76,6 +81,15 @@ warnings.filterwarnings("ignore", r"coroutine '(Executor|GraphQLCoreConverter)\.
 _AFTERWARDS = GraphQLResolveInfoHelpers(
     gather=lambda awaitables: asyncio.gather(*awaitables), track=lambda _: None
 )
+
+
+class _NoExtensions(SchemaExtensionsRunner):
+    """Around no step of an operation is there anything to do."""
+
+    def nothing(self) -> Any:
+        return _NOTHING
+
+    operation = validation = parsing = executing = nothing
 
 
 class Prepared(NamedTuple):
@@ -236,6 +250,15 @@ class Graph(strawberry.Schema):
 
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
         """Strawberry would log texts and values here; gateway/errors.py says what may be said."""
+
+    def create_extensions_runner(
+        self, execution_context: ExecutionContext, extensions: list[SchemaExtension]
+    ) -> SchemaExtensionsRunner:
+        runner = SchemaExtensionsRunner if extensions else _NoExtensions
+        return runner(execution_context, extensions)
+
+    def _get_middleware_manager(self, extensions: list[SchemaExtension]) -> MiddlewareManager:
+        return super()._get_middleware_manager(extensions) if extensions else _NO_MIDDLEWARE
 
     def _create_execution_context(self, *args: Any, **kwargs: Any) -> ExecutionContext:
         execution = super()._create_execution_context(*args, **kwargs)

@@ -5,7 +5,7 @@ import hmac
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from tempfile import TemporaryDirectory
 from time import monotonic, time
 from typing import TYPE_CHECKING
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Where several processes count together; has to be said before the library is imported."""
+LABELLED = 4_096
+"""So many counters are found by their labels without the library, whose way there takes a lock."""
 MOST_OPERATIONS = 200
 """Names of operations that are told apart: they are the clients', and each is kept for good."""
 OTHER = "(other)"
@@ -43,6 +45,7 @@ class Metrics(Counts):
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._registry = CollectorRegistry()
+        self._labelled = lru_cache(LABELLED)(lambda metric, *labels: metric.labels(*labels))
         self._names = set[str]()
         self._requests = Histogram(
             "switchboard_request_seconds",
@@ -92,7 +95,7 @@ class Metrics(Counts):
         )
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        self._requests.labels(path, str(status)).observe(seconds)
+        self._labelled(self._requests, path, str(status)).observe(seconds)
 
     def executed(self, executor: str) -> None:
         self._executions.labels(executor).inc()
@@ -106,9 +109,9 @@ class Metrics(Counts):
             else:
                 name = OTHER
         for code in codes or ("ok",):
-            self._operations.labels(name, code).inc()
+            self._labelled(self._operations, name, code).inc()
         if seconds is not None:
-            self._answers.labels(name).observe(seconds)
+            self._labelled(self._answers, name).observe(seconds)
 
     def subscriptions(self, more: int) -> None:
         self._subscriptions.inc(more)
@@ -123,7 +126,7 @@ class Metrics(Counts):
             source.switched()
 
     def _called(self, source: str, question: str, outcome: str, seconds: float) -> None:
-        self._calls.labels(source, question, outcome).observe(seconds)
+        self._labelled(self._calls, source, question, outcome).observe(seconds)
 
     def _switched(self, source: Rest) -> None:
         circuit = source.circuit

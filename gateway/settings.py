@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import lru_cache
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
@@ -512,6 +513,7 @@ def _without_whom(settings: Settings) -> Iterator[str]:
                 )
 
 
+@lru_cache(64)
 def is_loopback(host: str) -> bool:
     try:
         return host.lower() == "localhost" or ip_address(host).is_loopback

@@ -1,7 +1,7 @@
 """The GraphQL endpoint: Strawberry's view, held to the GraphQL-over-HTTP specification."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +14,7 @@ from aiohttp import ClientConnectionResetError, WSCloseCode, hdrs, web
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from strawberry.aiohttp.views import AiohttpWebSocketAdapter, GraphQLView
 from strawberry.exceptions import ConnectionRejectionError
-from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, async_base_view
 from strawberry.http.exceptions import NonJsonMessageReceived, WebSocketDisconnected
 from strawberry.http.parse_content_type import parse_content_type
 from strawberry.http.streaming import AsyncTextStream, HTTPStreamTransport, SSETransport
@@ -66,6 +66,9 @@ FORBIDDEN = 4403
 """How graphql-transport-ws closes a WebSocket on who is not let in, or not any more."""
 KEEP_ALIVE = 12.0
 """Seconds after which a stream of events says that it is alive."""
+
+# Strawberry's own is a protocol, for which every answer is looked through for its methods.
+vars(async_base_view)["SubscriptionExecutionResult"] = AsyncIterator
 
 Answer = GraphQLHTTPResponse | list[GraphQLHTTPResponse]
 
@@ -281,8 +284,7 @@ class View(GraphQLView[Context, None]):
         if not _is_json_in_utf8(request.content_type or ""):
             raise HTTPException(415, f"Send the operation as {JSON}, in UTF-8.")
         try:
-            async with asyncio.timeout(SLOWEST_BODY):
-                body = await request.get_body()
+            body = await self._arrived(cast("Any", request).request)
         except web.RequestPayloadError:
             raise HTTPException(
                 400, "The body of the request cannot be read: it is not encoded as it says."
@@ -290,6 +292,12 @@ class View(GraphQLView[Context, None]):
         except TimeoutError:
             raise HTTPException(408, "The body of the request did not arrive in time.") from None
         return self.parse_json(body)
+
+    async def _arrived(self, request: web.Request) -> bytes:
+        if request.content.is_eof():  # as most have, with the head of their request
+            return await request.read()
+        async with asyncio.timeout(SLOWEST_BODY):
+            return await request.read()
 
     def decode_json(self, data: str | bytes) -> object:
         return orjson.loads(data)

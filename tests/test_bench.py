@@ -3,9 +3,18 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from bench.load import Faults, load
+from bench.peers.__main__ import Unlike, check, compare
+from bench.peers.servers import Handler, Ours, Tuned
+from bench.peers.upstream import QUESTIONS
 from bench.process import State
+from bench.servers import Peer, Upstream, running
 from bench.soak import growth
 from tests.processes import environment
 
@@ -51,6 +60,35 @@ def test_a_plan_is_told_with_what_it_took() -> None:
 
     assert len(re.findall(r"^previewed .*: 2,000 people in ", said, re.M)) == 3
     assert len(re.findall(r"^planned .*: 2,000 rows in 1 steps, .* RSS \d+ -> \d+ MiB$", said, re.M)) == 3
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[Upstream]:
+    with running(Upstream) as stub:
+        yield stub
+
+
+@pytest.mark.parametrize("kind", [Handler, Tuned, Ours])
+def test_peers_say_what_is_to_be_said(stub: Upstream, kind: type[Peer]) -> None:
+    with running(kind, stub.url, Path()) as peer:
+        for question in QUESTIONS.values():
+            calls = stub.count
+            check(peer, question)
+            assert stub.count - calls == question.calls
+
+
+def test_a_peer_that_says_something_else_or_asks_too_little_is_not_measured(stub: Upstream) -> None:
+    class Wrong(Handler):
+        def path(self, query: str) -> str:
+            return "/Q3"
+
+    asked = QUESTIONS["Q2"]
+    with pytest.raises(Unlike, match="handler by hand answers"):
+        compare(stub, Path(), [Wrong], {"Q2": asked}, 1, 0.01)
+    with pytest.raises(Unlike, match=r"asks the upstream 1\.00 times"):
+        compare(stub, Path(), [Handler], {"Q2": replace(asked, calls=2)}, 1, 0.01)
+    with running(Handler, stub.url, Path()) as peer, pytest.raises(Faults, match="4 of 4 answers, 4 wrong"):
+        load(peer, [(asked.query, b"what it said before")], 2, 4)
 
 
 def test_a_soak_finds_what_is_wrong_and_nothing_else() -> None:

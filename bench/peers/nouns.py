@@ -1,0 +1,132 @@
+"""Nouns: the graph of the peers that are made with Strawberry, ours among them."""
+
+from typing import Protocol, TypeAlias
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from schema.relations import relation
+
+
+class Loaders(Protocol):
+    """Who finds them; those of one operation."""
+
+    async def posts(self) -> "list[Post]": ...
+
+    async def customers(self, page: int) -> "CustomerPage": ...
+
+    async def conversations(self, page: int) -> "ConversationPage": ...
+
+    @property
+    def user(self) -> "DataLoader[int, User]": ...
+
+    @property
+    def customer(self) -> "DataLoader[int, Customer]": ...
+
+    @property
+    def agent(self) -> "DataLoader[int, Agent | None]": ...
+
+
+class HasLoaders(Protocol):
+    @property
+    def loaders(self) -> Loaders: ...
+
+
+Info: TypeAlias = strawberry.Info[HasLoaders, None]
+
+
+@strawberry.type
+class User:
+    id: int
+    name: str
+    username: str
+    email: str
+    phone: str | None
+    website: str | None
+
+
+@strawberry.type
+class Post:
+    id: int
+    user_id: int
+    title: str
+    body: str
+    user: User | None = relation("user_id", "user")
+
+
+@strawberry.type
+class Tag:
+    id: int
+    tag: str
+
+
+@strawberry.type
+class Customer:
+    id: int
+    first_name: str
+    last_name: str
+    email: str
+    phone: str
+    id_type: str
+    id_number: str
+    address: str
+    city: str
+    state: str
+    zip_code: str
+    notes: str
+    agent_id: int | None
+    whatsapp_opt_in: bool
+    created_at: str
+    tags: list[Tag]
+
+
+@strawberry.type
+class CustomerPage:
+    results: int
+    total_pages: int
+    customers: list[Customer]
+
+
+@strawberry.type
+class Agent:
+    id: int
+    first_name: str
+    last_name: str
+    email: str
+    role: str
+
+
+@strawberry.type
+class Conversation:
+    id: int
+    status: str
+    channel: str
+    agent_id: int | None
+    customer_id: int
+    unread: int
+    last_message: str
+    last_interaction: str
+    customer: Customer | None = relation("customer_id", "customer")
+    agent: Agent | None = relation("agent_id", "agent")
+
+
+@strawberry.type
+class ConversationPage:
+    results: int
+    total_pages: int
+    conversations: list[Conversation]
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    async def posts(self, info: Info) -> list[Post]:
+        return await info.context.loaders.posts()
+
+    @strawberry.field
+    async def customers(self, info: Info, page: int = 1) -> CustomerPage:
+        return await info.context.loaders.customers(page)
+
+    @strawberry.field
+    async def conversations(self, info: Info, page: int = 1) -> ConversationPage:
+        return await info.context.loaders.conversations(page)

@@ -1,0 +1,265 @@
+"""Ours: `switchboard serve` as in production, but its nouns are the peers' and its source is their upstream.
+
+`python -m bench.peers.ours shared|unshared UPSTREAM serve`
+"""
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from strawberry.dataloader import DataLoader
+
+from adapters import Adapters, open_adapters
+from adapters.rest import Mode, Path, Rest, Source
+from bench.peers.nouns import (
+    Agent,
+    Conversation,
+    ConversationPage,
+    Customer,
+    CustomerPage,
+    Post,
+    Query,
+    Tag,
+    User,
+)
+from bench.serving import be_patient, share_nothing
+from gateway import app
+from gateway.cli import main
+from gateway.executor import AFTER
+from gateway.graph import Graph
+from gateway.settings import Settings, UseExecutor
+from resolvers import loaders, own
+from resolvers.waiting import all_of
+
+
+class UserRow(msgspec.Struct, frozen=True):
+    id: int
+    name: str
+    username: str
+    email: str
+    phone: str | None = None
+    website: str | None = None
+
+
+class PostRow(msgspec.Struct, frozen=True, rename="camel"):
+    id: int
+    user_id: int
+    title: str
+    body: str
+
+
+class TagRow(msgspec.Struct, frozen=True):
+    id: int
+    tag: str
+
+
+class CustomerRow(msgspec.Struct, frozen=True, rename="camel"):
+    id: int
+    first_name: str
+    last_name: str
+    email: str
+    phone: str
+    id_type: str
+    id_number: str
+    address: str
+    city: str
+    state: str
+    zip_code: str
+    notes: str
+    agent_id: int | None
+    whatsapp_opt_in: bool
+    created_at: str
+    tags: list[TagRow]
+
+
+class AgentRow(msgspec.Struct, frozen=True, rename="camel"):
+    id: int
+    first_name: str
+    last_name: str
+    email: str
+    role: str
+
+
+class ConversationRow(msgspec.Struct, frozen=True, rename="camel"):
+    id: int
+    status: str
+    channel: str
+    agent_id: int | None
+    customer_id: int
+    unread: int
+    last_message: str
+    last_interaction: str
+
+
+class _One(msgspec.Struct, frozen=True):
+    customer: CustomerRow
+
+
+class _Agents(msgspec.Struct, frozen=True):
+    agents: list[AgentRow]
+
+
+class Customers(msgspec.Struct, frozen=True, rename="camel"):
+    results: int
+    total_pages: int
+    customers: list[CustomerRow]
+
+
+class Conversations(msgspec.Struct, frozen=True, rename="camel"):
+    results: int
+    total_pages: int
+    conversations: list[ConversationRow]
+
+
+class Upstream(Rest):
+    name = "upstream"
+    title = "The upstream"
+    Settings = Source
+
+    async def ping(self) -> None:
+        await self.agents()
+
+    async def posts(self) -> list[PostRow]:
+        return await self._get("posts", "/posts", list[PostRow])
+
+    async def user(self, id: int) -> UserRow:
+        return await self._get("user", Path("/users/{id}", id=id), UserRow)
+
+    async def customers(self, page: int) -> Customers:
+        return await self._get("customers", "/customers", Customers, page=str(page))
+
+    async def customer(self, id: int) -> CustomerRow:
+        return (await self._get("customer", Path("/customers/{id}", id=id), _One)).customer
+
+    async def agents(self) -> list[AgentRow]:
+        return (await self._get("agents", "/agents", _Agents)).agents
+
+    async def conversations(self, page: int) -> Conversations:
+        return await self._get("conversations", "/conversations", Conversations, page=str(page))
+
+
+def to_user(row: UserRow) -> User:
+    return User(
+        id=row.id,
+        name=row.name,
+        username=row.username,
+        email=row.email,
+        phone=row.phone,
+        website=row.website,
+    )
+
+
+def to_post(row: PostRow) -> Post:
+    return Post(id=row.id, user_id=row.user_id, title=row.title, body=row.body)
+
+
+def to_customer(row: CustomerRow) -> Customer:
+    return Customer(
+        id=row.id,
+        first_name=row.first_name,
+        last_name=row.last_name,
+        email=row.email,
+        phone=row.phone,
+        id_type=row.id_type,
+        id_number=row.id_number,
+        address=row.address,
+        city=row.city,
+        state=row.state,
+        zip_code=row.zip_code,
+        notes=row.notes,
+        agent_id=row.agent_id,
+        whatsapp_opt_in=row.whatsapp_opt_in,
+        created_at=row.created_at,
+        tags=[Tag(id=tag.id, tag=tag.tag) for tag in row.tags],
+    )
+
+
+def to_agent(row: AgentRow) -> Agent:
+    return Agent(
+        id=row.id, first_name=row.first_name, last_name=row.last_name, email=row.email, role=row.role
+    )
+
+
+def to_conversation(row: ConversationRow) -> Conversation:
+    return Conversation(
+        id=row.id,
+        status=row.status,
+        channel=row.channel,
+        agent_id=row.agent_id,
+        customer_id=row.customer_id,
+        unread=row.unread,
+        last_message=row.last_message,
+        last_interaction=row.last_interaction,
+    )
+
+
+class Loaders:
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def posts(self) -> list[Post]:
+        return [to_post(row) for row in await self._upstream.posts()]
+
+    async def customers(self, page: int) -> CustomerPage:
+        said = await self._upstream.customers(page)
+        rows = [to_customer(row) for row in said.customers]
+        return CustomerPage(results=said.results, total_pages=said.total_pages, customers=rows)
+
+    async def conversations(self, page: int) -> ConversationPage:
+        said = await self._upstream.conversations(page)
+        rows = [to_conversation(row) for row in said.conversations]
+        return ConversationPage(results=said.results, total_pages=said.total_pages, conversations=rows)
+
+    @cached_property
+    def user(self) -> DataLoader[int, User]:
+        return DataLoader(self._users)
+
+    @cached_property
+    def customer(self) -> DataLoader[int, Customer]:
+        return DataLoader(self._customers)
+
+    @cached_property
+    def agent(self) -> DataLoader[int, Agent | None]:
+        return DataLoader(self._agents)
+
+    async def _users(self, ids: Sequence[int]) -> list[User]:
+        return [to_user(row) for row in await all_of(self._upstream.user(id) for id in ids)]
+
+    async def _customers(self, ids: Sequence[int]) -> list[Customer]:
+        return [to_customer(row) for row in await all_of(self._upstream.customer(id) for id in ids)]
+
+    async def _agents(self, ids: Sequence[int]) -> list[Agent | None]:
+        found = {row.id: to_agent(row) for row in await self._upstream.agents()}
+        return [found.get(id) for id in ids]
+
+
+def serve_their_nouns(url: str) -> None:
+    """In place of our own; all that is around them stays."""
+
+    @asynccontextmanager
+    async def opened(*arguments: Any) -> AsyncIterator[Adapters]:
+        source = Source(url=url, timeout=60, connections=256)
+        async with open_adapters(*arguments) as adapters, Upstream.open(source, Mode.REAL) as upstream:
+            vars(loaders)["Loaders"] = lambda *_: Loaders(upstream)
+            yield adapters
+
+    def their_graph(settings: Settings) -> Graph:
+        compiles_after = AFTER if settings.executor is UseExecutor.COMPILED else None
+        return Graph(query=Query, limits=settings.limits, compiles_after=compiles_after)
+
+    assert issubclass(own.OwnLoaders, loaders.Loaders)  # it derives from ours, and was imported before
+    assert vars(app)["open_adapters"] is open_adapters
+    assert "build_graph" in vars(app)
+    vars(app).update(open_adapters=opened, build_graph=their_graph)
+
+
+if __name__ == "__main__":
+    be_patient()
+    kind, upstream = sys.argv.pop(1), sys.argv.pop(1)
+    if kind == "unshared":
+        share_nothing()
+    serve_their_nouns(upstream)
+    main()
