@@ -28,8 +28,9 @@ TIMES = 4
 """How many times as much is offered as is done at best."""
 FEW, MANY = 16, 800
 """Connections: at which it does its best, and over which too much arrives."""
-REFUSED, HEALTH = 1.0, 0.5
-"""Seconds of the slowest but one of a hundred refusals, and answers of health."""
+REFUSED, HEALTH = 1.5, 0.5
+"""Seconds of the slowest but one of a hundred refusals, some of whom waited a second for their turn, and
+answers of health."""
 GROWTH = 96
 """MiB."""
 KEPT = 0.4

@@ -24,7 +24,7 @@ BURST = 2.0
 FEW = 16
 """Where the processor is what all wait for, more requests at once would make all of them late: so the others
 wait for their turn."""
-PATIENCE = 1.5
+PATIENCE = 1.0
 """Seconds that they may."""
 AGAIN = 1
 """Seconds until it may be worth to come again."""

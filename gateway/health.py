@@ -17,7 +17,7 @@ STATES = {
 }
 
 
-PATIENCE = 0.2
+PATIENCE = 0.1
 """Seconds for the database, where it answers others: then it is only that they are many."""
 
 
