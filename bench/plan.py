@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psutil
 import typer
+from alembic.script import ScriptDirectory
 
 from adapters.storage.audience import Address, Plan, Text, Use, Value, Way
 from adapters.storage.broadcasts import NewBroadcast
 from adapters.storage.client import Storage, open_storage
+from adapters.storage.migrations.run import config
 from bench.directory import Kind, Roomy
 
 BOUNDS = {Kind.MARIADB: 20.0, Kind.SQLITE: 10.0}
@@ -80,9 +82,13 @@ async def fill(storage: Storage, kind: Kind, people: int) -> None:
             # MySQL's driver fills in parameters at each percent sign.
             percent = "%%" if kind is Kind.MARIADB else "%"
             await connection.exec_driver_sql(entries.replace("%", percent))
+    recipients: Any = ScriptDirectory.from_config(config()).get_revision("0011")
+    async with storage._engine.execution_options(writes=True).begin() as connection:
+        await connection.exec_driver_sql(recipients.module.summed_up(connection.dialect.name))
     async with storage._engine.execution_options(writes=True).begin() as connection:
         table = "TABLE " if kind is Kind.MARIADB else ""
         await connection.exec_driver_sql(f"ANALYZE {table}directory_entry")
+        await connection.exec_driver_sql(f"ANALYZE {table}directory_recipient")
 
 
 @contextmanager

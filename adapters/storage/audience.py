@@ -3,7 +3,7 @@
 All that is one SELECT over a page of people: planning writes down what it says, a preview counts it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import reduce
 from operator import add, or_
@@ -17,11 +17,11 @@ from sqlalchemy.types import String
 from sqlmodel import col
 
 from adapters.storage.database import BATCH, is_mysql
-from adapters.storage.identity import SOURCES, Key
+from adapters.storage.identity import Key
 from adapters.storage.messages import ANY_CHANNEL
 from adapters.storage.people import in_group
 from adapters.storage.persons import persons_of
-from adapters.storage.tables import ENTRY, SUPPRESSION, LinkRow
+from adapters.storage.tables import ENTRY, RECIPIENT, SUPPRESSION, LinkRow
 
 NO_PHONE = "There is no phone."
 NO_MESSENGER_ID = "There is no Messenger id."
@@ -29,10 +29,7 @@ NO_OPT_IN = "The customer has not agreed to WhatsApp."
 SUPPRESSED = "The address wants nothing there."
 TOO_LONG = "With what is known of the customer the text is too long."
 
-LONGEST_NUMBER = 16
-"""Characters of a phone, with its plus; what is longer no vendor takes."""
 ALL = 2**63 - 1
-ZEROS, BLANKS = "0" * 18, " " * 64
 
 Text_ = ColumnElement[str]
 
@@ -131,30 +128,15 @@ async def page_of(
         return Page(after, some[-1] if len(ahead) > BATCH else None, some)
     rows = _persons(plan, Page(after, None))
     person = rows.selected_columns[0]
-    # Of entries: to count people takes ten times as long.
     return Page(after, await connection.scalar(rows.order_by(person).offset(size - 1).limit(1)))
 
 
-async def judged(connection: AsyncConnection, plan: Plan, page: Page) -> list[Subquery]:
-    """Everybody on the page once, with all that a delivery says of them; `why` is null for who gets one.
-
-    Nearly nobody has two entries in one source: so to tell which of them is the first is asked of those who
-    have, for it takes three times as long.
-    """
-    doubles = await _doubles(connection, plan, page)
+async def judged(connection: AsyncConnection, plan: Plan, page: Page) -> Subquery:
+    """Everybody on the page, with all that a delivery says of them; `why` is null for who gets one."""
+    known = select(RECIPIENT).where(*_on(plan, page)).subquery("known")
     suppressing = await connection.scalar(select(exists(select(SUPPRESSION.c.address)))) or False
-    if not doubles:
-        people = [_people(connection, plan, page)]
-    elif len(doubles) > BATCH:
-        people = [_people(connection, plan, page, exactly=True)]
-    else:
-        these = ENTRY.c.person.in_(doubles)
-        people = [
-            _people(connection, plan, page, ~these),
-            _people(connection, plan, page, these, exactly=True),
-        ]
     how = {"suppressing": bool(suppressing), "on_mysql": is_mysql(connection)}
-    return [_Judgement(plan, each, **how).of_each() for each in people]
+    return _Judgement(plan, known, **how).of_each()
 
 
 def shared_phones() -> Select[str]:
@@ -165,72 +147,22 @@ def shared_phones() -> Select[str]:
 
 
 def _persons(plan: Plan, page: Page) -> Select[str]:
-    rows, holds = in_group(*plan.group) if plan.group else (ENTRY.alias(), ())
+    rows, holds = in_group(*plan.group) if plan.group else (RECIPIENT, ())
     persons = select(rows.c.person).where(*holds, rows.c.person > page.after)
     return persons if page.edge is None else persons.where(rows.c.person <= page.edge)
 
 
 def _on(plan: Plan, page: Page) -> Iterator[ColumnElement[bool]]:
-    """Is an entry that of somebody on the page?"""
+    """Is somebody on the page?"""
+    person = RECIPIENT.c.person
     if page.listed is not None:
-        yield ENTRY.c.person.in_(page.listed)
+        yield person.in_(page.listed)
     elif plan.group is not None:
-        yield ENTRY.c.person.in_(_persons(plan, page))
+        yield person.in_(_persons(plan, page))
     else:
-        yield ENTRY.c.person > page.after
+        yield person > page.after
         if page.edge is not None:
-            yield ENTRY.c.person <= page.edge
-
-
-async def _doubles(connection: AsyncConnection, plan: Plan, page: Page) -> list[str]:
-    of_source = select(ENTRY.c.person).where(*_on(plan, page)).group_by(ENTRY.c.person, ENTRY.c.source)
-    return sorted(set(await connection.scalars(of_source.having(func.count() > 1))))
-
-
-def _people(
-    connection: AsyncConnection,
-    plan: Plan,
-    page: Page,
-    *those: ColumnElement[bool],
-    exactly: bool = False,
-) -> Subquery:
-    """What is known of each person: where entries differ, by the first of them that says something."""
-    entry = ENTRY.c
-    order: Text_ = case(
-        {source: str(rank) for rank, source in enumerate(SOURCES)}, value=entry.source, else_="9"
-    )
-    width = 1
-    if exactly:
-        order += func.substr(literal(ZEROS) + _number_at_the_end(connection), -18, type_=String)
-        order += func.substr(entry.key + literal(BLANKS), 1, 64, type_=String)
-        width += len(ZEROS) + len(BLANKS)
-
-    def first(said: Text_, *when: ColumnElement[bool]) -> Text_:
-        said = order + said
-        return func.substr(func.min(case((and_(*when), said)) if when else said), width + 1, type_=String)
-
-    is_phone = entry.phone >= "+", entry.phone < ",", func.char_length(entry.phone) <= LONGEST_NUMBER
-    columns = {
-        "phone": first(entry.phone, *is_phone),
-        "messenger_id": first(entry.key, entry.source == "everyprint"),
-    }
-    if any(way.asks_opt_in for way in plan.ways):
-        said = case((entry.opted_out.is_(True), "no"), else_="yes")
-        columns["opt_in"] = first(said, entry.source == "mercately")
-    for value in _values(plan):
-        columns.setdefault(_COLUMNS[value], first(entry[_COLUMNS[value]]))
-    named = [column.label(name) for name, column in columns.items()]
-    rows = select(entry.person, *named).where(*_on(plan, page), *those)
-    return rows.group_by(entry.person).subquery("known")
-
-
-def _number_at_the_end(connection: AsyncConnection) -> Text_:
-    """As identity.order reads it."""
-    key = ENTRY.c.key
-    if is_mysql(connection):
-        return func.regexp_substr(key, "[0-9]{1,18}$", type_=String)
-    rest = func.length(func.rtrim(key, "0123456789"))
-    return func.substr(func.substr(key, rest + 1), -18, type_=String)
+            yield person <= page.edge
 
 
 def _values(plan: Plan) -> list[Value]:
@@ -277,7 +209,7 @@ class _Judgement:
         return and_(*reached)
 
     def _said_no(self) -> ColumnElement[bool]:
-        return func.coalesce(self._known.opt_in, "yes") == "no"
+        return self._known.opted_out.is_(True)
 
     def _is_suppressed(self, way: Way) -> ColumnElement[bool]:
         row = SUPPRESSION.c
@@ -321,8 +253,7 @@ class _Judgement:
 
     def _part(self) -> Text_:
         """As `read_part` reads it."""
-        names = [case((self._is_reached(way), f',"{way.channel}"'), else_="") for way in self._plan.ways]
-        part = literal('{"channels":[') + func.substr(reduce(add, names), 2, type_=String) + "]"
+        part = self._channels(self._plan.ways)
         if values := _values(self._plan):
             said = [
                 literal(f'"{value}":')
@@ -331,3 +262,11 @@ class _Judgement:
             ]
             part += literal(',"values":{') + reduce(lambda one, next: one + "," + next, said) + "}"
         return part + "}"
+
+    def _channels(self, ways: Sequence[Way], reached: tuple[str, ...] = ()) -> Text_:
+        """Whatever they may be stands there whole: to put them together takes thrice as long."""
+        if not ways:
+            return literal('{"channels":[' + ",".join(f'"{name}"' for name in reached) + "]")
+        way, rest = ways[0], ways[1:]
+        also = self._channels(rest, (*reached, way.channel))
+        return case((self._is_reached(way), also), else_=self._channels(rest, reached))

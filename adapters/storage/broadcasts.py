@@ -229,24 +229,23 @@ class Broadcasts(Questions):
     ) -> tuple[Page, list[AnyRow], list[Sample]]:
         """One page of it, the rows in the order in which planning meets the addresses that people share."""
         page = await page_of(connection, plan, listed, after, self.page_size)
-        rows, samples = list[AnyRow](), list[Sample]()
-        for people in await judged(connection, plan, page):
-            one = people.c
-            shared = case((one.key.in_(shared_phones()), one.key), else_=None).label("shared")
-            marked = select(one.person, one.channel, one.why, shared).subquery()
-            group = marked.c.channel, marked.c.why, marked.c.shared
-            first, many = func.min(marked.c.person).label("first"), func.count().label("people")
-            rows += sorted(
-                await connection.execute(select(*group, first, many).group_by(*group)),
-                key=lambda row: row.first,
-            )
-            if wanted > len(samples):
-                reached = select(one.person, one.phone, one.messenger_id, one.channel, one.part)
-                some = reached.where(one.why.is_(None)).order_by(one.person).limit(wanted - len(samples))
-                for row in await connection.execute(some):
-                    samples.append(
-                        Sample(row.person, row.phone, row.messenger_id, row.channel, row.part.encode())
-                    )
+        one = (await judged(connection, plan, page)).c
+        shared = case((one.key.in_(shared_phones()), one.key), else_=None).label("shared")
+        marked = select(one.person, one.channel, one.why, shared).subquery()
+        group = marked.c.channel, marked.c.why, marked.c.shared
+        first, many = func.min(marked.c.person).label("first"), func.count().label("people")
+        rows = sorted(
+            await connection.execute(select(*group, first, many).group_by(*group)),
+            key=lambda row: row.first,
+        )
+        if not wanted:
+            return page, rows, []
+        reached = select(one.person, one.phone, one.messenger_id, one.channel, one.part)
+        some = reached.where(one.why.is_(None)).order_by(one.person).limit(wanted)
+        samples = [
+            Sample(row.person, row.phone, row.messenger_id, row.channel, row.part.encode())
+            for row in await connection.execute(some)
+        ]
         return page, rows, samples
 
     # Phases

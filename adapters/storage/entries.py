@@ -15,6 +15,7 @@ from adapters.storage import search
 from adapters.storage.database import AnyRow, Rows, found, found_by_key, is_mysql
 from adapters.storage.identity import Contact, Key
 from adapters.storage.persons import assign, contact_of
+from adapters.storage.recipients import SUMMED_UP, sum_up
 from adapters.storage.tables import (
     ENTRY,
     LONGEST_EMAIL,
@@ -36,11 +37,10 @@ _KNOWN: Rows = select(
     ENTRY.c.id,
     ENTRY.c.source,
     ENTRY.c.key,
-    ENTRY.c.phone,
-    ENTRY.c.email,
     ENTRY.c.person,
     ENTRY.c.words,
     ENTRY.c.as_of,
+    *(ENTRY.c[name] for name in SUMMED_UP),
 )
 
 
@@ -99,6 +99,9 @@ async def write_entries(
     await search.index(connection, words)
     changed = [contact for key, row in rows.items() for contact in _changed(before.get(key), _contact(row))]
     persons = await assign(connection, changed) if changed else {}
+    others = before.keys() & rows.keys() - {contact.key for contact in changed}
+    said_anew = [key for key in others if _sums_up_else(before[key], rows[key])]
+    await sum_up(connection, {persons.get(key, before[key].person) for key in said_anew})
     await _tag(
         connection,
         {row.id: (persons.get(key, row.person), _to_tags(by_key[key])) for key, row in here.items()},
@@ -115,6 +118,7 @@ async def remove_entries(connection: AsyncConnection, keys: Collection[Key]) -> 
     await connection.execute(delete(TAG).where(TAG.c.entry_id.in_(ids)))
     await connection.execute(delete(ENTRY).where(ENTRY.c.id.in_(ids)))
     await assign(connection, list(map(contact_of, rows.values())))
+    await sum_up(connection, {row.person for row in rows.values()})
 
 
 def to_entry(row: AnyRow) -> Entry:
@@ -141,6 +145,10 @@ def _changed(before: AnyRow | None, now: Contact) -> Sequence[Contact]:
         return (now,)
     was = contact_of(before)
     return () if before.person and was == now else (was, now)
+
+
+def _sums_up_else(before: AnyRow, now: Mapping[str, Any]) -> bool:
+    return any(getattr(before, name) != now[name] for name in SUMMED_UP)
 
 
 def _contact(row: Mapping[str, Any]) -> Contact:

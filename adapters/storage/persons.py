@@ -11,6 +11,7 @@ from sqlmodel import col
 
 from adapters.storage.database import AnyRow, Rows, batches, found, found_by_key
 from adapters.storage.identity import Contact, Key, Neighbourhood
+from adapters.storage.recipients import sum_up
 from adapters.storage.tables import ENTRY, MEMBER, TAG, DirectoryEntryRow, LinkRow
 
 EMAILS_AT_ONCE = 100
@@ -52,7 +53,8 @@ async def assign(connection: AsyncConnection, changed: Collection[Contact]) -> d
     # Who is known by links alone is in no list, and so no person here.
     people = around.people(apart).items()
     persons = {key: str(person) for key, person in people if person in entries}
-    await _write(connection, around.keys, entries, persons)
+    moved = await _write(connection, around.keys, entries, persons)
+    await sum_up(connection, {*moved, *(persons.get(contact.key) for contact in changed)})
     return persons
 
 
@@ -92,13 +94,17 @@ async def _with_emails(connection: AsyncConnection, emails: Iterable[str], enoug
 
 async def _write(
     connection: AsyncConnection, keys: Collection[Key], entries: dict[Key, AnyRow], persons: dict[Key, str]
-) -> None:
-    """Only what is not so already; whom the directory does not know may be in a group nevertheless."""
+) -> set[str | None]:
+    """Only what is not so already; whom the directory does not know may be in a group nevertheless.
+
+    Tells who somebody was or is now.
+    """
     moved = [key for key in keys if key not in entries or entries[key].person != persons[key]]
     here = {entries[key].id: persons[key] for key in moved if key in entries}
     await _set_persons(connection, ENTRY.c.id, here)
     await _set_persons(connection, TAG.c.entry_id, here)
     await _set_persons(connection, MEMBER.c.member, {str(key): persons.get(key) for key in moved})
+    return {person for key in moved if key in entries for person in (entries[key].person, persons[key])}
 
 
 async def _set_persons(

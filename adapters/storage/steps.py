@@ -71,13 +71,13 @@ async def plan(connection: AsyncConnection, current: AnyRow, moment: int, size: 
     said, at = msgspec.json.decode(current.plan, type=Plan), at_moment(moment)
     listed = msgspec.json.decode(current.listed, type=tuple[str, ...])
     page = await page_of(connection, said, listed, current.place, size)
-    last, total, chunks = current.last_seq, current.total, list[dict[str, Any]]()
-    for people in await judged(connection, said, page):
-        await _deliver(connection, current.id, last, people, at)
-        for row in await connection.execute(_counted(current.id, last)):
-            total, last = total + row.rows, max(last, row.last)
-            if row.state == messages.State.PENDING:
-                chunks += _chunks(current.id, current.chunks + len(chunks), row.first, row.last)
+    before = last = current.last_seq
+    total, chunks = current.total, list[dict[str, Any]]()
+    await _deliver(connection, current.id, before, await judged(connection, said, page), at)
+    for row in await connection.execute(_counted(current.id, before)):
+        total, last = total + row.rows, max(last, row.last)
+        if row.state == messages.State.PENDING:
+            chunks += _chunks(current.id, current.chunks, row.first, row.last)
     if chunks:
         await connection.execute(insert(CHUNK), chunks)
     await _keep_in_memory(connection, USUAL_CACHE)

@@ -29,6 +29,8 @@ ON_MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate
 DIGITS, PLACES = 26, 6
 LONGEST_NAME, LONGEST_EMAIL, LONGEST_PHONE, LONGEST_TAG = 255, 254, 32, 255
 LONGEST_WORDS = 4000
+LONGEST_NUMBER = 16
+"""Characters of a phone that takes messages, with its plus; what is longer no vendor takes."""
 _AMOUNTS = Context(prec=DIGITS, traps=[Inexact, InvalidOperation])
 _SMALLEST = Decimal(1).scaleb(-PLACES)
 
@@ -202,17 +204,6 @@ class DirectoryEntryRow(SQLModel, table=True):
         Index("ix_directory_entry_source", "source", "person"),
         Index("ix_directory_entry_group", "source", "group_key", "person"),
         Index("ix_directory_entry_seen", "source", "seen"),
-        # All that most broadcasts ask of everybody: without the rows, which lie all over the table.
-        Index(
-            "ix_directory_entry_audience",
-            "person",
-            "source",
-            "key",
-            "phone",
-            "first_name",
-            "last_name",
-            "opted_out",
-        ),
         ON_MYSQL,
     )
 
@@ -234,6 +225,21 @@ class DirectoryEntryRow(SQLModel, table=True):
     words: str = Field(max_length=LONGEST_WORDS)
     seen: int
     as_of: int = Field(sa_type=BigInteger)
+
+
+class DirectoryRecipientRow(SQLModel, table=True):
+    """A person, summed up from their entries (`recipients.sum_up`)."""
+
+    __tablename__ = "directory_recipient"
+    __table_args__ = (ON_MYSQL | {"sqlite_with_rowid": False},)
+
+    person: str = Field(primary_key=True, max_length=128)
+    phone: str | None = Field(max_length=LONGEST_NUMBER)
+    messenger_id: str | None = Field(max_length=64)
+    first_name: str | None = Field(max_length=LONGEST_NAME)
+    last_name: str | None = Field(max_length=LONGEST_NAME)
+    email: str | None = Field(max_length=LONGEST_EMAIL)
+    opted_out: bool
 
 
 class DirectoryTagRow(SQLModel, table=True):
@@ -414,6 +420,7 @@ class ApiKeyRow(SQLModel, table=True):
 
 
 ENTRY: Table = SQLModel.metadata.tables["directory_entry"]
+RECIPIENT: Table = SQLModel.metadata.tables["directory_recipient"]
 TAG: Table = SQLModel.metadata.tables["directory_tag"]
 MEMBER: Table = SQLModel.metadata.tables["customer_group_member"]
 DELIVERY: Table = SQLModel.metadata.tables["delivery"]

@@ -16,8 +16,8 @@ from sqlmodel import col
 
 from adapters.storage.client import Storage, open_storage
 from adapters.storage.directory import Directory, Entry, Filter
-from adapters.storage.identity import Contact, Key, assign_people
-from adapters.storage.tables import ENTRY, MEMBER, TAG, IdentityLockRow, LinkRow
+from adapters.storage.identity import Contact, Key, assign_people, order
+from adapters.storage.tables import ENTRY, MEMBER, RECIPIENT, TAG, IdentityLockRow, LinkRow
 
 SOURCES = ("everyprint", "mercately", "poster")
 PHONES = (None, None, "+1", "+2", "+3", "+4")
@@ -39,7 +39,7 @@ async def persons(directory: Directory, *keys: Key) -> list[str | None]:
 
 
 async def assert_persons_are_right(storage: Storage) -> None:
-    """In entries, their tags and in groups: as the rules say of all that is written."""
+    """In entries, their tags, in groups and among recipients: as the rules say of all that is written."""
     async with storage._engine.connect() as connection:
         # Who was killed may still be about to commit.
         await connection.execute(select(col(IdentityLockRow.id)).with_for_update())
@@ -47,6 +47,7 @@ async def assert_persons_are_right(storage: Storage) -> None:
         tags = (await connection.execute(select(TAG))).all()
         members = (await connection.execute(select(MEMBER))).all()
         linked = (await connection.execute(select(LinkRow))).all()
+        recipients = (await connection.execute(select(RECIPIENT))).all()
 
     there = {row.id: Key(row.source, row.key) for row in entries}
     links = defaultdict[str, set[Key]](set)
@@ -61,10 +62,19 @@ async def assert_persons_are_right(storage: Storage) -> None:
     assert {Key(row.source, row.key): row.person for row in entries} == {
         key: right[key] for key in there.values()
     }
+    assert {row.person: row.email for row in recipients} == emails_of(entries)
     assert [row.person for row in tags] == [right[there[row.entry_id]] for row in tags]
     assert {row.member: row.person for row in members} == {
         row.member: right.get(Key.parse(row.member)) for row in members
     }
+
+
+def emails_of(entries: Iterable[Any]) -> dict[str, str | None]:
+    """The first of each person's."""
+    emails: dict[str, str | None] = {}
+    for row in sorted(entries, key=lambda row: order(Key(row.source, row.key))):
+        emails[row.person] = emails.get(row.person) or row.email
+    return emails
 
 
 def some_entry(draw: random.Random) -> Entry:
