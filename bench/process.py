@@ -37,9 +37,10 @@ class Gateway:
         return State(self.process.memory_info().rss / 2**20, self.process.num_fds(), tasks)
 
     async def metric(self, session: ClientSession, name: str) -> float:
+        """What was never counted is 0."""
         async with session.get(f"{self.url}/metrics") as response:
             lines = (await response.text()).splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+        return next((float(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
 
 
 @contextmanager
