@@ -92,24 +92,24 @@ NEST = CUSTOMERS % "conversations(first: 100) { edges { node { id } } }"
 ONE = '{ customer(by: {messengerId: "1"}) { %s } }'
 
 HOSTILE: dict[str, tuple[bytes, dict[str, str], int, str]] = {
-    "a nest of lists": (asks("{ " + NEST + " }"), JSON, 400, "cost"),
+    "a nest of lists": (asks("{ " + NEST + " }"), JSON, 422, "cost"),
     "a megabyte of tokens": (asks("{ " + "a " * 500_000 + "}"), JSON, 413, ""),
-    "as many tokens as a body holds": (asks("{ " + "a " * 120_000 + "}"), JSON, 400, "text"),
-    "tokens": (asks("{ " + "a " * 16_000 + "}"), JSON, 400, "tokens"),
-    "comments": (asks("{ a " + "#\n" * 16_000 + "}"), JSON, 400, "tokens"),
+    "as many tokens as a body holds": (asks("{ " + "a " * 120_000 + "}"), JSON, 422, "text"),
+    "tokens": (asks("{ " + "a " * 16_000 + "}"), JSON, 422, "tokens"),
+    "comments": (asks("{ a " + "#\n" * 16_000 + "}"), JSON, 422, "tokens"),
     "10,000 aliases": (
         asks("{ " + " ".join(f"a{i}: __typename" for i in range(10_000)) + " }"),
         JSON,
-        400,
+        422,
         "text",
     ),
     "as many aliases as there are tokens": (
         asks("{ " + " ".join(f"a{i}: __typename" for i in range(600)) + " }"),
         JSON,
-        400,
+        422,
         "root_fields",
     ),
-    "overlapping fields": (asks(ONE % ("id firstName " * 900)), JSON, 400, "too long"),
+    "overlapping fields": (asks(ONE % ("id firstName " * 900)), JSON, 422, "too long"),
     "overlapping fragments": (
         asks(
             ONE % ("...A ...B " * 10)
@@ -125,7 +125,7 @@ HOSTILE: dict[str, tuple[bytes, dict[str, str], int, str]] = {
             + " ".join(f"fragment F{i} on Agent {{ ...F{i + 1} ...F{i + 1} }}" for i in range(90))
         ),
         JSON,
-        400,
+        422,
         "fragments",
     ),
     "a bomb that no stack holds": (
@@ -134,20 +134,20 @@ HOSTILE: dict[str, tuple[bytes, dict[str, str], int, str]] = {
             + " ".join(f"fragment F{i} on Agent {{ ...F{i + 1} }}" for i in range(200))
         ),
         JSON,
-        400,
+        422,
         "depth",
     ),
     "fragments in a circle": (
         asks("{ agents { ...A } } fragment A on Agent { ...B } fragment B on Agent { ...A }"),
         JSON,
-        400,
+        422,
         "itself",
     ),
-    "directives": (asks("{ __typename " + "@skip(if: false) " * 250 + "}"), JSON, 400, "directives"),
-    "depth": (asks("{ " + "agents { " * 199 + "id" + " }" * 200), JSON, 400, "depth"),
+    "directives": (asks("{ __typename " + "@skip(if: false) " * 250 + "}"), JSON, 422, "directives"),
+    "depth": (asks("{ " + "agents { " * 199 + "id" + " }" * 200), JSON, 422, "depth"),
     "depth that no parser takes": (asks("{ " + "agents { " * 600 + "id" + " }" * 601), JSON, 400, "deeply"),
-    "inline fragments": (asks("{ " + "... { " * 150 + "__typename" + " }" * 151), JSON, 400, "depth"),
-    "root fields": (asks("{ " + "agents { id } " * 21 + "}"), JSON, 400, "root_fields"),
+    "inline fragments": (asks("{ " + "... { " * 150 + "__typename" + " }" * 151), JSON, 422, "depth"),
+    "root fields": (asks("{ " + "agents { id } " * 21 + "}"), JSON, 422, "root_fields"),
     "the dearest that is allowed": (
         asks(
             "{ "
@@ -159,36 +159,36 @@ HOSTILE: dict[str, tuple[bytes, dict[str, str], int, str]] = {
         200,
         "channel",
     ),
-    "a deep value": (asks("{ nodes(ids: " + "[" * 190 + "]" * 190 + ") { id } }"), JSON, 400, "ID"),
+    "a deep value": (asks("{ nodes(ids: " + "[" * 190 + "]" * 190 + ") { id } }"), JSON, 422, "ID"),
     "a deep variable": (
         b'{"query": "%s", "variables": {"ids": %s}}' % (NODES.encode(), b"[" * 900 + b"]" * 900),
         JSON,
-        400,
+        422,
         "ids",
     ),
     "wrong names": (
         asks("{ " + " ".join(f"agants{i} {{ id }}" for i in range(20)) + " }"),
         JSON,
-        400,
+        422,
         "agants",
     ),
-    "wrong variables": (asks(ADDRESS, by={f"phne{i}": "1" for i in range(9_000)}), JSON, 400, "phne"),
-    "100,000 ids": (asks(NODES, ids=["x"] * 50_000), JSON, 400, "values"),
-    "as many ids as may be": (asks(NODES, ids=["x"] * 10_900), JSON, 200, "Ask for at most 100"),
-    "ids that are none": (asks(NODES, ids=[{}] * 10_000), JSON, 400, "ids"),
-    "accents without end": (asks(SEND, text="a" + "\u0316\u0301" * 20_000), JSON, 200, "At most"),
+    "wrong variables": (asks(ADDRESS, by={f"phne{i}": "1" for i in range(9_000)}), JSON, 422, "phne"),
+    "100,000 ids": (asks(NODES, ids=["x"] * 50_000), JSON, 422, "values"),
+    "as many ids as may be": (asks(NODES, ids=["x"] * 10_900), JSON, 294, "Ask for at most 100"),
+    "ids that are none": (asks(NODES, ids=[{}] * 10_000), JSON, 422, "ids"),
+    "accents without end": (asks(SEND, text="a" + "\u0316\u0301" * 20_000), JSON, 294, "At most"),
     "accents to search for": (asks(FIND, text="a" + "\u0316\u0301" * 20_000), JSON, 200, ""),
-    "several operations": (asks("query A { __typename } query B { __typename }"), JSON, 400, "operationName"),
+    "several operations": (asks("query A { __typename } query B { __typename }"), JSON, 422, "operationName"),
     "operations": (
         asks(" ".join(f"query Q{i} {{ __typename }}" for i in range(400))),
         JSON,
-        400,
+        422,
         "operationName",
     ),
     "introspection in itself": (
         asks("{ __schema { types { fields { type { fields { type { name } } } } } } }"),
         JSON,
-        400,
+        422,
         "introspection",
     ),
     "introspection many times": (
@@ -198,18 +198,18 @@ HOSTILE: dict[str, tuple[bytes, dict[str, str], int, str]] = {
             + " } }"
         ),
         JSON,
-        400,
+        422,
         "aliases",
     ),
-    "a JSON string": (b'"text"', JSON, 400, "JSON object"),
-    "a JSON number": (b"5", JSON, 400, "JSON object"),
-    "null": (b"null", JSON, 400, "JSON object"),
+    "a JSON string": (b'"text"', JSON, 422, "JSON object"),
+    "a JSON number": (b"5", JSON, 422, "JSON object"),
+    "null": (b"null", JSON, 422, "JSON object"),
     "JSON of depth 100,000": (b"[" * 100_000, JSON, 400, "JSON"),
     "an integer of 100,000 digits": (b"9" * 100_000, JSON, 400, "JSON"),
     "such an integer in a document": (
         asks("{ agents(x: " + "9" * 30_000 + ") { id } }"),
         JSON,
-        400,
+        422,
         "agents",
     ),
     "no UTF-8": (b'{"query": "\xff\xfe"}', JSON, 400, "JSON"),
@@ -237,7 +237,7 @@ async def test_a_hostile_request_costs_little(victim: Victim, name: str) -> None
     assert answered == status, text[:500]
     assert says in text
     assert len(text) < 20_000
-    if answered != 200 and text.startswith("{"):  # aiohttp's own refusals are plain
+    if answered not in (200, 294) and text.startswith("{"):  # aiohttp's own refusals are plain
         assert json.loads(text)["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
     assert seconds < SECONDS
     assert memory < MEMORY
