@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
@@ -56,6 +56,16 @@ class _Server(Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+class _Unwanted(StreamReader):
+    """What is left of a body that is too large: aiohttp reads it, however much it unpacks to."""
+
+    __slots__ = ()
+
+    async def readany(self) -> bytes:
+        await asyncio.sleep(0)  # as long as there is some, the loop would never turn
+        return await super().readany()
+
+
 class _Connection(RequestHandler):
     __slots__ = ("_has_begun", "_head")
 
@@ -99,6 +109,8 @@ class _Connection(RequestHandler):
             return resp, True
         if resp.status == 408:  # aiohttp would wait for the rest of the body once more
             self.force_close()
+        elif resp.status == 413 and type(request.content) is StreamReader:
+            request.content.__class__ = _Unwanted
         return finished
 
     def handle_error(

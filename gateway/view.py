@@ -282,6 +282,7 @@ class View(GraphQLView[Context, None]):
             raise HTTPException(UNPROCESSABLE, "Send a JSON object with the operation in its field query.")
         query, name = _optional(data, "query", str), _optional(data, "operationName", str)
         extensions = _extensions(data)
+        await self._graph.prepare(query, extensions)
         goes_on = self._graph.subscribes(query, name, extensions)
         if goes_on and _accepted(cast("Any", request).request) != EVENTS:
             raise HTTPException(UNPROCESSABLE, f"Subscribe over WebSocket, or with {EVENTS} as Accept.")

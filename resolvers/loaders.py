@@ -1,5 +1,6 @@
 """The loaders of one operation: each is built when it is first asked for, and asks at most once a key."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import cached_property, partial
 from itertools import chain
@@ -146,7 +147,17 @@ class Loaders:
 
     async def conversations(self, **asked: Any) -> ConversationConnection:
         """Every agent's are picked from the same pages."""
-        return await page_of_conversations(self._pages_of_conversations.load, **asked)
+        return await page_of_conversations(self._page_of_conversations, **asked)
+
+    async def _page_of_conversations(self, key: PageKey) -> Page:
+        page = await self._pages_of_conversations.load(key)
+        async with self._turn:  # those who waited for it go on one by one, and others in between
+            await asyncio.sleep(0)
+        return page
+
+    @cached_property
+    def _turn(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     @cached_property
     def _rows_of(self) -> DataLoader[int, list[Row]]:
