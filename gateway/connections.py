@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
@@ -19,6 +19,9 @@ LONGEST_LINE = 16_384
 """Bytes of the first line of a request; a query may come by GET."""
 LONGEST_HEADER = 16_000
 """Bytes of a header. By the two figures aiohttp's errors are told apart."""
+
+MOST_UNWANTED = 4 * 2**20
+"""Bytes that are unpacked of a body that is too large, until its connection is closed."""
 
 _LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _FULL = (
@@ -57,11 +60,13 @@ class _Server(Server):
 
 
 class _Unwanted(StreamReader):
-    """What is left of a body that is too large: aiohttp reads it, however much it unpacks to."""
+    """What is left of a body that is too large: aiohttp would read it, however much it unpacks to."""
 
     __slots__ = ()
 
     async def readany(self) -> bytes:
+        if self.total_bytes > MOST_UNWANTED:
+            raise TimeoutError  # as after the seconds that it may take
         await asyncio.sleep(0)  # as long as there is some, the loop would never turn
         return await super().readany()
 
@@ -109,7 +114,8 @@ class _Connection(RequestHandler):
             return resp, True
         if resp.status == 408:  # aiohttp would wait for the rest of the body once more
             self.force_close()
-        elif resp.status == 413 and type(request.content) is StreamReader:
+        is_packed = hdrs.CONTENT_ENCODING in request.headers
+        if resp.status == 413 and is_packed and type(request.content) is StreamReader:
             request.content.__class__ = _Unwanted
         return finished
 
