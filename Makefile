@@ -14,7 +14,7 @@ REGISTRIES := registry[.]npmjs|pythonhost[e]d|pypi[.]org
 PEERS := bench/peers/node bench/peers/node/hive
 
 .PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults bench-soak \
-	bench-overload bench-differential bench-peers bench-clients clean
+	bench-cancelled bench-overload bench-differential bench-peers bench-clients clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,6 +75,9 @@ bench-clients: .venv/installed-dev bench/clients.lock ## What a small GET costs 
 
 bench-soak: .venv/installed-dev ## Whether anything leaks, doubles or joins wrongly while vendors break down: 12 minutes
 	$(BIN)/python -m bench.soak
+
+bench-cancelled: .venv/installed-dev ## Wrong answers and lost connections after 10,000 cancelled requests on MariaDB: 6 minutes
+	$(BIN)/python -m bench.cancelled
 
 bench-overload: .venv/installed-dev ## What a process does that is offered four times what it can: 1 minute, machine quiet
 	$(BIN)/python -m bench.overload

@@ -1,5 +1,6 @@
 """Process: a `switchboard serve` of its own, and what can be seen of it from outside."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -37,9 +38,14 @@ class Gateway:
         return State(self.process.memory_info().rss / 2**20, self.process.num_fds(), tasks)
 
     async def metric(self, session: ClientSession, name: str) -> float:
-        async with session.get(f"{self.url}/metrics") as response:
-            lines = (await response.text()).splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+        """What was never counted is 0; who is told to come again does."""
+        while True:
+            async with session.get(f"{self.url}/metrics") as response:
+                lines = (await response.text()).splitlines()
+            if response.status == 200:
+                break
+            await asyncio.sleep(0.1)
+        return next((float(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
 
 
 @contextmanager

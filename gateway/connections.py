@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, hdrs, web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_server import Server
@@ -15,8 +16,14 @@ IDLE = 30.0
 SLOWEST_READER = 30.0
 """Seconds in which an answer must be taken."""
 LONGEST_LINE = 16_384
-"""Bytes of the first line of a request, or of a header; a query may come by GET."""
+"""Bytes of the first line of a request; a query may come by GET."""
+LONGEST_HEADER = 16_000
+"""Bytes of a header. By the two figures aiohttp's errors are told apart."""
 
+MOST_UNWANTED = 4 * 2**20
+"""Bytes that are unpacked of a body that is too large, until its connection is closed."""
+
+_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
@@ -33,7 +40,7 @@ class Runner(web.AppRunner):
             keepalive_timeout=IDLE,
             shutdown_timeout=drain,
             max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
+            max_field_size=LONGEST_HEADER,
         )
         self._most = most
 
@@ -52,12 +59,26 @@ class _Server(Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+class _Unwanted(StreamReader):
+    """What is left of a body that is too large: aiohttp would read it, however much it unpacks to."""
+
+    __slots__ = ()
+
+    async def readany(self) -> bytes:
+        if self.total_bytes > MOST_UNWANTED:
+            raise TimeoutError  # as after the seconds that it may take
+        await asyncio.sleep(0)  # as long as there is some, the loop would never turn
+        return await super().readany()
+
+
 class _Connection(RequestHandler):
-    __slots__ = ("_head",)
+    __slots__ = ("_has_begun", "_head")
 
     def __init__(self, manager: _Server, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._head: asyncio.TimerHandle | None = None
+        self._has_begun = False
+        """Has some of the head come?"""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -72,7 +93,9 @@ class _Connection(RequestHandler):
         super().data_received(data)
         if self._waiter is None or self._waiter.done():  # the head of a request is complete
             self._no_hurry()
-        elif self._head is None and not self._upgraded:
+            return
+        self._has_begun = True
+        if self._head is None and not self._upgraded:
             self._head = self._loop.call_later(HEAD, self._too_slow)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -91,13 +114,32 @@ class _Connection(RequestHandler):
             return resp, True
         if resp.status == 408:  # aiohttp would wait for the rest of the body once more
             self.force_close()
+        is_packed = hdrs.CONTENT_ENCODING in request.headers
+        if resp.status == 413 and is_packed and type(request.content) is StreamReader:
+            request.content.__class__ = _Unwanted
         return finished
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, LineTooLong):  # of which aiohttp only says that it is wrong
+            is_first = exc.args[1] == LONGEST_LINE
+            status = 414 if is_first else 431
+            message = "The address is too long: send it by POST." if is_first else "A header is too long."
+        return super().handle_error(request, status, exc, message)
 
     def _too_slow(self) -> None:
         self._head = None
+        if self._has_begun and self.transport is not None:
+            self.transport.write(_LATE)
         self.force_close()
 
     def _no_hurry(self) -> None:
         if self._head is not None:
             self._head.cancel()
             self._head = None
+        self._has_begun = False

@@ -2,8 +2,8 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from contextlib import aclosing, nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
+from contextlib import aclosing, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
@@ -18,6 +18,7 @@ from graphql import (
     MiddlewareManager,
     OperationDefinitionNode,
     OperationType,
+    OverlappingFieldsCanBeMergedRule,
     get_operation_ast,
     specified_rules,
     validate,
@@ -41,7 +42,7 @@ from adapters.deadline import deadline
 from gateway.documents import Cache, Documents, trusted
 from gateway.errors import Refused, codes, presented
 from gateway.executor import AFTER, Compiled, Executor
-from gateway.limits import Measure, Pass, check, check_measure, check_values, read
+from gateway.limits import Measure, Pass, check, check_measure, check_operations, check_values, read
 from gateway.settings import Limits, Settings, UseExecutor
 from resolvers.context import Context
 from resolvers.mutation import Mutation
@@ -64,10 +65,17 @@ OPERATION = "graphql"
 """As a span is called until it is known what is run."""
 FAULTS = 20
 """So many are told at once."""
-RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+MERGING = (OverlappingFieldsCanBeMergedRule,)
+"""The rule that alone may take as long as all others, which come first."""
+RULES = (
+    *(rule for rule in specified_rules if rule not in MERGING),
+    MaybeNullValidationRule,
+    OneOfInputValidationRule,
+)
 
-# A tenth of what graphql-core would spend on a single document, and introspection as its tools ask for it.
-overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
+# A small part of what graphql-core would spend on a single document: it takes as long as others may have to
+# wait for it. And introspection as its tools ask for it.
+overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 20_000
 validation_context.MAX_FRAGMENT_WORK = 5_000
 max_introspection_depth_rule.MAX_LIST_DEPTH = 2
 
@@ -166,24 +174,36 @@ class Graph(strawberry.Schema):
         """As graphql-core knows it."""
         return self._schema
 
-    def prepared(self, text: str) -> Prepared:
-        prepared = self._cache.get(text)
-        if prepared is None:
-            prepared = self._prepare(text)
-            tokens = prepared.document.token_count if prepared.document else 0
-            self._cache.put(text, prepared, 1_000 + len(text) + A_TOKEN * (tokens or 0))
-        return prepared
+    async def prepare(self, query: str | None, extensions: Mapping[str, Any] | None) -> None:
+        """Reads what is to be run, and lets others in between the steps: all at once they would wait long."""
+        with suppress(Refused):  # that is said when it is looked at
+            text = self._documents.text(query, extensions)
+            if text and self._cache.get(text) is None:
+                for prepared in self._prepare(text):
+                    if prepared is None:
+                        await asyncio.sleep(0)
 
-    def _prepare(self, text: str) -> Prepared:
+    def prepared(self, text: str) -> Prepared:
+        return self._cache.get(text) or next(filter(None, self._prepare(text)))
+
+    def _prepare(self, text: str) -> Iterator[Prepared | None]:
+        """None after each step, and in the end what is kept."""
+        document, measures, compiled = None, dict[str | None, Measure](), None
         try:
             document = read(text, self._limits)
-        except GraphQLError as error:
-            return Prepared(None, [error.with_traceback(None)])
-        try:
+            yield None
             measures = self._measured(document)
-        except Refused as error:
-            return Prepared(document, [error.with_traceback(None)])
-        return Prepared(document, self._invalid(document), measures, self._compiled(text, document))
+            yield None
+            faults = self._invalid(document, RULES)
+            yield None
+            faults = faults or self._invalid(document, MERGING)
+            compiled = self._compiled(text, document)
+        except GraphQLError as error:
+            faults = [error.with_traceback(None)]
+        prepared = Prepared(document, faults, measures, compiled)
+        tokens = document.token_count if document else 0
+        self._cache.put(text, prepared, 1_000 + len(text) + A_TOKEN * (tokens or 0))
+        yield prepared
 
     def _compiled(self, text: str, document: DocumentNode) -> Compiled | None:
         if self._compiles_after is None:
@@ -196,9 +216,11 @@ class Graph(strawberry.Schema):
             self._measured(document)
         except Refused as error:
             return [error]
-        return self._invalid(document)
+        return self._invalid(document, RULES) or self._invalid(document, MERGING)
 
-    def _measured(self, document: DocumentNode) -> Mapping[str | None, Measure]:
+    def _measured(self, document: DocumentNode) -> dict[str | None, Measure]:
+        operations = sum(isinstance(each, OperationDefinitionNode) for each in document.definitions)
+        check_operations(operations)
         walk = Pass(self._schema, document, introspection=self._introspection)
         measures = {}
         for operation in document.definitions:
@@ -210,9 +232,9 @@ class Graph(strawberry.Schema):
                 measures[operation.name.value if operation.name else None] = measure
         return measures
 
-    def _invalid(self, document: DocumentNode) -> list[GraphQLError]:
+    def _invalid(self, document: DocumentNode, rules: Sequence[Any]) -> list[GraphQLError]:
         faults = validate(
-            self._schema, document, RULES, max_errors=FAULTS, hide_suggestions=not self._introspection
+            self._schema, document, rules, max_errors=FAULTS, hide_suggestions=not self._introspection
         )
         if faults and isinstance(faults[-1], ValidationAbortedError) and len(faults) <= FAULTS:
             return [Refused("The document takes too long to validate: ask for less at a time.")]
@@ -245,6 +267,7 @@ class Graph(strawberry.Schema):
         """On a connection that stays, and whose own context all its operations would share."""
         if isinstance(query, Asked):
             query, kwargs["operation_extensions"] = query
+        await self.prepare(query, kwargs.get("operation_extensions"))
         kwargs["context_value"] = context = kwargs["context_value"].fresh()
         return _told(await super().stream(query, *args, **kwargs), context)
 

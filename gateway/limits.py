@@ -34,6 +34,8 @@ LISTED = 10
 """How many items a list is taken to have that does not say how many are asked for."""
 NESTED = 100
 """So many selections within each other, of whatever kind, nobody needs; more would exhaust the stack."""
+OPERATIONS = 50
+"""So many in a document, where one of them is run: each is validated."""
 MOST_SAID = 2**31 - 1
 """A few fragments that spread each other twice come to numbers that no JSON holds."""
 
@@ -90,6 +92,11 @@ def read(text: str, limits: Limits) -> DocumentNode:
         if error.message.endswith("tokens. Parsing aborted."):  # nobody counts how many more there are
             check(limits, "tokens", limits.tokens + 1)
         raise
+
+
+def check_operations(count: int) -> None:
+    if count > OPERATIONS:
+        raise Refused(f"At most {OPERATIONS} operations are allowed in a document: send fewer.")
 
 
 def check_measure(limits: Limits, measure: Measure) -> None:

@@ -133,8 +133,8 @@ class Metrics(Counts):
         now = circuit.state
         for state in CircuitState:
             self._circuits.labels(source.name, state).set(state is now)
-        if now is CircuitState.OPEN and circuit.wait:  # when that is over, nobody else says so
-            asyncio.get_running_loop().call_later(circuit.wait, self._switched, source)
+        if now is CircuitState.OPEN and (wait := circuit.wait):  # when that is over, nobody else says so
+            asyncio.get_running_loop().call_later(wait, self._switched, source)
 
     def page(self, standing: Standing | None) -> bytes:
         from prometheus_client import CollectorRegistry, generate_latest

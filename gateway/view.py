@@ -1,7 +1,8 @@
 """The GraphQL endpoint: Strawberry's view, held to the GraphQL-over-HTTP specification."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,13 +13,14 @@ from weakref import WeakSet
 import orjson
 from aiohttp import ClientConnectionResetError, WSCloseCode, hdrs, web
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from graphql import GraphQLError, GraphQLSyntaxError
 from strawberry.aiohttp.views import AiohttpWebSocketAdapter, GraphQLView
-from strawberry.exceptions import ConnectionRejectionError
+from strawberry.exceptions import ConnectionRejectionError, MissingQueryError
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, async_base_view
 from strawberry.http.exceptions import NonJsonMessageReceived, WebSocketDisconnected
 from strawberry.http.parse_content_type import parse_content_type
 from strawberry.http.streaming import AsyncTextStream, HTTPStreamTransport, SSETransport
-from strawberry.schema.exceptions import InvalidOperationTypeError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
@@ -28,10 +30,12 @@ from strawberry.types.unset import UnsetType
 from gateway import explorer
 from gateway.connections import SLOWEST_READER
 from gateway.credentials import Refused, refusal
+from gateway.errors import codes
 from gateway.gate import AGAIN
 from gateway.graph import Asked, Graph
 from gateway.keys import (
     ADAPTERS,
+    ANSWER,
     CALLER,
     CONTEXT,
     CREDENTIALS,
@@ -49,6 +53,13 @@ from resolvers.context import Context
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
 EVENTS = "text/event-stream"
+IN_UTF8 = {kind: f"{kind}; charset=utf-8" for kind in (GRAPHQL, JSON)}
+PARTIAL = 294, "Partial Success"
+"""Of GraphQL over HTTP's own: there are data and errors."""
+UNPROCESSABLE = 422
+"""Read, but nothing that can be run."""
+REFUSED = {"FORBIDDEN": 403}
+"""The statuses of what is refused for another reason than that it is wrong."""
 
 SLOWEST_BODY = 15.0
 """Seconds until a body must have arrived."""
@@ -66,6 +77,8 @@ FORBIDDEN = 4403
 """How graphql-transport-ws closes a WebSocket on who is not let in, or not any more."""
 KEEP_ALIVE = 12.0
 """Seconds after which a stream of events says that it is alive."""
+
+_QUALITY = re.compile(r"[01](\.[0-9]{0,3})?")
 
 # Strawberry's own is a protocol, for which every answer is looked through for its methods.
 vars(async_base_view)["SubscriptionExecutionResult"] = AsyncIterator
@@ -123,6 +136,10 @@ class _Protocol(BaseGraphQLTransportWSHandler[Context, None]):
         fault = {"message": sentence, "extensions": {"code": "RATE_LIMITED", "retryAfter": AGAIN}}
         await self.send_message({"id": id, "type": "error", "payload": [cast("Any", fault)]})
 
+    @staticmethod
+    def _get_pre_execution_close_reason(error: GraphQLError) -> None:
+        """None: a document that cannot be parsed is its operation's error, and no malformed message."""
+
 
 class _Events(SSETransport):
     def __init__(self) -> None:
@@ -173,8 +190,7 @@ class View(GraphQLView[Context, None]):
         except Refused as refused:
             return refusal(refused)
         except HTTPException as error:
-            wrong_method = isinstance(error.__cause__, InvalidOperationTypeError) or error.status_code == 405
-            return _refusal(405 if wrong_method else error.status_code, error.reason)
+            return _refusal(_status_of(error), error.reason)
         except web.HTTPRequestEntityTooLarge as error:
             return _refusal(413, f"The request is too large: {error.text}.")
         finally:
@@ -261,14 +277,15 @@ class View(GraphQLView[Context, None]):
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
         data = self._query(request) if request.method == "GET" else await self._body(request)
         if isinstance(data, list):
-            raise HTTPException(400, "Send one operation a request: batches are not accepted.")
+            raise HTTPException(UNPROCESSABLE, "Send one operation a request: batches are not accepted.")
         if not isinstance(data, dict):
-            raise HTTPException(400, "Send a JSON object with the operation in its field query.")
+            raise HTTPException(UNPROCESSABLE, "Send a JSON object with the operation in its field query.")
         query, name = _optional(data, "query", str), _optional(data, "operationName", str)
         extensions = _extensions(data)
+        await self._graph.prepare(query, extensions)
         goes_on = self._graph.subscribes(query, name, extensions)
         if goes_on and _accepted(cast("Any", request).request) != EVENTS:
-            raise HTTPException(400, f"Subscribe over WebSocket, or with {EVENTS} as Accept.")
+            raise HTTPException(UNPROCESSABLE, f"Subscribe over WebSocket, or with {EVENTS} as Accept.")
         return GraphQLRequestData(
             query=query,
             variables=_optional(data, "variables", dict),
@@ -278,7 +295,8 @@ class View(GraphQLView[Context, None]):
         )
 
     def _query(self, request: AsyncHTTPRequestAdapter) -> dict[str, Any]:
-        return self.parse_query_params(cast("Any", request.query_params))
+        given = {name: value for name, value in request.query_params.items() if value}
+        return self.parse_query_params(cast("Any", given))
 
     async def _body(self, request: AsyncHTTPRequestAdapter) -> object:
         if not _is_json_in_utf8(request.content_type or ""):
@@ -306,8 +324,9 @@ class View(GraphQLView[Context, None]):
 
     async def get_sub_response(self, request: web.Request) -> web.Response:
         kind = _accepted(request)
-        headers = {"Vary": "Accept", **(_Events.headers if kind == EVENTS else {"Content-Type": kind})}
-        return web.Response(headers=headers)
+        headers = _Events.headers if kind == EVENTS else {"Content-Type": IN_UTF8[kind]}
+        request[ANSWER] = web.Response(headers={"Vary": "Accept", **headers})
+        return request[ANSWER]
 
     async def process_result(self, request: web.Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         answer: GraphQLHTTPResponse = {}
@@ -319,11 +338,11 @@ class View(GraphQLView[Context, None]):
             answer["data"] = result.data
         if result.extensions:
             answer["extensions"] = result.extensions
+        if result.errors:
+            _qualify(request[ANSWER], result.errors, is_run="data" in answer)
         return answer
 
     def create_response(self, response_data: Answer, sub_response: web.Response) -> web.Response:
-        if "data" not in response_data and sub_response.content_type == GRAPHQL:
-            sub_response.set_status(400)
         if sub_response.content_type == EVENTS:
             events, answer = _Events(), self.encode_json_string(response_data)
             sub_response.body = (events.encode_event("next", answer) + events.encode_complete()).encode()
@@ -368,7 +387,7 @@ class View(GraphQLView[Context, None]):
 @lru_cache(64)
 def _is_json_in_utf8(content_type: str) -> bool:
     kind, parameters = parse_content_type(content_type)
-    return kind == JSON and parameters.get("charset", "utf-8").lower() in ("utf-8", "utf8")
+    return kind.lower() == JSON and parameters.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
 def _accepted(request: web.Request) -> str:
@@ -377,21 +396,31 @@ def _accepted(request: web.Request) -> str:
 
 @lru_cache(64)
 def _negotiated(accept: str) -> str:
-    """The media type of the answer: the first one of ours that the client names."""
-    kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
-    for kind in kinds:
-        if kind in (GRAPHQL, JSON, EVENTS):
-            return kind
-    if not accept or {"*/*", "application/*"} & set(kinds):
-        return GRAPHQL
-    raise HTTPException(406, f"This endpoint answers in {GRAPHQL}, {JSON} or {EVENTS}.")
+    """The media type of the answer: of ours the one that the client likes best, or else names first."""
+    liked: dict[str, tuple[float, bool, int]] = {}
+    for place, part in enumerate(accept.lower().split(",") if accept else ["*/*"]):
+        kind, *parameters = (each.strip() for each in part.split(";"))
+        liked.setdefault(kind, (_quality(parameters), "*" not in kind, -place))
+    if anything := liked.get("application/*", liked.get("*/*")):
+        liked = {GRAPHQL: anything, JSON: anything, **liked}
+    ours = [kind for kind in (GRAPHQL, JSON, EVENTS) if liked.get(kind, (0,))[0]]
+    if not ours:
+        raise HTTPException(406, f"This endpoint answers in {GRAPHQL}, {JSON} or {EVENTS}.")
+    return max(ours, key=lambda kind: liked[kind])
+
+
+def _quality(parameters: Sequence[str]) -> float:
+    said = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+    return float(said) if _QUALITY.fullmatch(said) else 1
 
 
 def _optional(data: Mapping[str, Any], name: str, kind: type) -> Any:
     value = data.get(name)
     if value is None or isinstance(value, kind):
         return value
-    raise HTTPException(400, f"The field {name} must be {'a string' if kind is str else 'an object'}.")
+    raise HTTPException(
+        UNPROCESSABLE, f"The field {name} must be {'a string' if kind is str else 'an object'}."
+    )
 
 
 def _extensions(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -401,12 +430,32 @@ def _extensions(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**extensions, "documentId": id} if id else extensions
 
 
+def _qualify(answer: web.Response, errors: Sequence[GraphQLError], *, is_run: bool) -> None:
+    """Says by its status what became of it; who knows plain JSON alone is told so in words of HTTP's own."""
+    kind = answer.content_type
+    if kind == EVENTS:
+        return
+    if is_run:
+        if kind == GRAPHQL:
+            answer.set_status(*PARTIAL)
+        return
+    is_unread = isinstance(errors[0], GraphQLSyntaxError)
+    answer.set_status(REFUSED.get(codes(errors)[0], 400 if is_unread else UNPROCESSABLE))
+    answer.headers[hdrs.CONTENT_TYPE] = IN_UTF8[GRAPHQL]
+
+
+def _status_of(error: HTTPException) -> int:
+    if isinstance(error.__cause__, InvalidOperationTypeError):
+        return 405
+    if isinstance(error.__cause__, CannotGetOperationTypeError | MissingQueryError):
+        return UNPROCESSABLE
+    return error.status_code
+
+
 def _refusal(status: int, message: str) -> web.Response:
     fault = {"message": message, "extensions": {"code": "BAD_USER_INPUT"}}
-    headers = {"Allow": "GET, POST"} if status == 405 else None
-    return web.Response(
-        status=status, body=orjson.dumps({"errors": [fault]}), content_type=JSON, headers=headers
-    )
+    headers = {hdrs.CONTENT_TYPE: IN_UTF8[GRAPHQL]} | ({"Allow": "GET, POST"} if status == 405 else {})
+    return web.Response(status=status, body=orjson.dumps({"errors": [fault]}), headers=headers)
 
 
 def _with_extensions(message: dict[str, Any]) -> dict[str, Any]:

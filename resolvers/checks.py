@@ -13,6 +13,8 @@ from schema.errors import BadInput
 T = TypeVar("T")
 
 LONGEST_PHONE = 40
+MOST_FAULTS = 100
+"""So many are told at once: a list may hold thousands."""
 SHRINKS = 4
 """Tidied, a text is shorter, but not by more than this; for accents without end it takes seconds."""
 _MESSENGER_ID = re.compile("[A-Za-z0-9]{1,64}")
@@ -36,7 +38,8 @@ class Checks:
 
     def wrong(self, name: str, sentence: str) -> None:
         """The first that is said of an argument counts."""
-        self._wrong.setdefault(self.path(name), sentence)
+        if len(self._wrong) < MOST_FAULTS:
+            self._wrong.setdefault(self.path(name), sentence)
 
     def text(
         self,

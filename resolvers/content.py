@@ -96,7 +96,7 @@ def _refuse_silent(checks: Checks, asked: Sequence[schema.Channel], said: Mappin
     if not asked:
         checks.wrong("channels", "Name one at least, or leave this out.")
     for index, channel in enumerate(asked):
-        if channel in asked[:index]:
+        if asked.index(channel) < index:
             checks.wrong(f"channels.{index}", "Each channel once.")
         elif Channel(channel.value) not in said:
             is_push = channel is schema.Channel.PUSH

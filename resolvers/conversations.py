@@ -1,10 +1,14 @@
 """Conversations: of both channels of Mercately, merged newest first, reading only the pages that it takes."""
 
+import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
+from operator import itemgetter
+from typing import NamedTuple
 
 import strawberry
 
@@ -68,21 +72,55 @@ class Cursor:
         return cursor
 
 
+class Page(NamedTuple):
+    """One of Mercately's, its rows in order."""
+
+    rows: Sequence[tuple[Order, mercately.Conversation]]
+    total: int
+    more: bool
+
+
+PageKey = tuple[mercately.Channel, int, bool]
+"""Of which channel, which page; of those alone that no agent has?"""
+Read = Callable[[PageKey], Awaitable[Page]]
+
+
+async def load_pages(source: mercately.Mercately, keys: Sequence[PageKey]) -> list[Page | BaseException]:
+    return await asyncio.gather(*(read_page(source, key) for key in keys), return_exceptions=True)
+
+
+async def read_page(source: mercately.Mercately, key: PageKey) -> Page:
+    channel, page, unassigned = key
+    found = await source.conversations(channel, page, count=PAGE, unassigned=unassigned)
+    named = (row for row in found if row.customer_row_id)  # without a customer it has no id
+    rows = sorted(((order(row), row) for row in named), key=itemgetter(0))
+    return Page(rows, found.total, more=len(found) == PAGE)
+
+
 class _Channel:
     """The conversations of one channel that are behind a cursor, read a page at a time."""
 
     def __init__(
-        self, source: mercately.Mercately, channel: mercately.Channel, cursor: Cursor | None, unassigned: bool
+        self,
+        read: Read,
+        channel: mercately.Channel,
+        cursor: Cursor | None = None,
+        *,
+        unassigned: bool = False,
+        agent_id: int | None = None,
     ) -> None:
         self.name = channel
         self.page = cursor.pages.get(channel, 1) if cursor else 1
         self.rows: deque[tuple[Order, mercately.Conversation]] = deque()
         self.more = True
         self.total = 0
-        self._source = source
+        self._read_page = read
         self._unassigned = unassigned
+        self._agent_id = agent_id
         self._behind = cursor.behind if cursor else None
         self._begun = False
+        self._newest: Order | None = None
+        """On the page that was read last, whoever's it is."""
 
     async def fill(self) -> None:
         """Reads on until there is a row, or nothing more."""
@@ -96,17 +134,18 @@ class _Channel:
                 self.rows.popleft()
 
     def _reaches_back(self) -> bool:
-        return bool(self.rows and self._behind) and self.rows[0][0] <= (self._behind or self.rows[0][0])
+        return self._newest is not None and self._behind is not None and self._newest <= self._behind
 
     async def _read(self, page: int) -> None:
-        found = await self._source.conversations(self.name, page, count=PAGE, unassigned=self._unassigned)
-        named = (row for row in found if row.customer_row_id)  # without a customer it has no id
-        self.rows = deque(sorted(((order(row), row) for row in named), key=lambda pair: pair[0]))
-        self.page, self.total, self.more = page, found.total, len(found) == PAGE
+        found = await self._read_page((self.name, page, self._unassigned))
+        agent = self._agent_id
+        self.rows = deque(each for each in found.rows if agent is None or each[1].agent_id == agent)
+        self._newest = found.rows[0][0] if found.rows else None
+        self.page, self.total, self.more = page, found.total, found.more
 
 
 async def page_of_conversations(
-    source: mercately.Mercately,
+    read: Read,
     *,
     channel: ConversationChannel | None,
     unassigned: bool,
@@ -117,15 +156,13 @@ async def page_of_conversations(
     check_first(first)
     cursor = Cursor.read(after) if after is not None else None
     channels = [
-        _Channel(source, each.value, cursor, unassigned)
+        _Channel(read, each.value, cursor, unassigned=unassigned, agent_id=agent_id)
         for each in ConversationChannel
         if channel in (None, each)
     ]
     taken: dict[tuple[str, int | None], tuple[Conversation, Cursor]] = {}
     has_next = False
     while not has_next and (row := await _newest(channels)):
-        if agent_id is not None and row.agent_id != agent_id:
-            continue
         name = (row.channel, row.customer_row_id)
         if name in taken:  # a customer with two agents stands there twice
             continue
@@ -185,7 +222,7 @@ async def load_conversations(
 ) -> list[Conversation | None]:
     wanted, found = set(keys), dict[tuple[str, int], Conversation]()
     for each in ConversationChannel:
-        channel = _Channel(source, each.value, None, unassigned=False)
+        channel = _Channel(partial(read_page, source), each.value)
         while any(name == each.value for name, _ in wanted) and (row := await _newest([channel])):
             key = (row.channel, row.customer_row_id or 0)
             if key in wanted:

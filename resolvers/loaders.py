@@ -1,5 +1,6 @@
 """The loaders of one operation: each is built when it is first asked for, and asks at most once a key."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import cached_property, partial
 from itertools import chain
@@ -19,7 +20,10 @@ from resolvers.agents import load_agents, load_all_agents
 from resolvers.balances import load_balances, page_of_entries
 from resolvers.broadcasts import load_broadcasts, load_counts, page_of_broadcasts, page_of_deliveries
 from resolvers.conversations import (
+    Page,
+    PageKey,
     load_conversations,
+    load_pages,
     load_rows_of,
     order,
     page_of_conversations,
@@ -137,9 +141,23 @@ class Loaders:
     def conversation(self) -> DataLoader[tuple[str, int], Conversation | None]:
         return DataLoader(partial(load_conversations, self._adapters.mercately))
 
+    @cached_property
+    def _pages_of_conversations(self) -> DataLoader[PageKey, Page]:
+        return DataLoader(partial(load_pages, self._adapters.mercately))
+
     async def conversations(self, **asked: Any) -> ConversationConnection:
-        """No batch and nothing kept: a page is asked for once."""
-        return await page_of_conversations(self._adapters.mercately, **asked)
+        """Every agent's are picked from the same pages."""
+        return await page_of_conversations(self._page_of_conversations, **asked)
+
+    async def _page_of_conversations(self, key: PageKey) -> Page:
+        page = await self._pages_of_conversations.load(key)
+        async with self._turn:  # those who waited for it go on one by one, and others in between
+            await asyncio.sleep(0)
+        return page
+
+    @cached_property
+    def _turn(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     @cached_property
     def _rows_of(self) -> DataLoader[int, list[Row]]:

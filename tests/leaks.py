@@ -1,4 +1,4 @@
-"""Leaks: what the gateway logs during a test, in this process and in those it starts, held to say nothing.
+"""Leaks: what the gateway logs and traces in a test, here and in processes it starts, held to say nothing.
 
 At the end of each test all its lines are looked through for what belongs to somebody; the test that has
 made one fails, and shows it. It works for a single test as for all of them, in whatever order and worker.
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog._base import BoundLoggerBase
@@ -19,6 +19,9 @@ from structlog.contextvars import merge_contextvars
 from adapters import RESTS
 from adapters.demo import PEOPLE
 from gateway.logs import LIBRARIES, without_values
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 ROOT = Path(__file__).parent.parent
 MARK = "hostile7mark"
@@ -45,6 +48,13 @@ _heard: list[tuple[str, str]] = []
 
 def hear(where: str, text: str) -> None:
     _heard.append((where, text))
+
+
+def hear_span(span: "Span") -> None:
+    """As it was exported: its name, its attributes, its events and what they say of exceptions."""
+    from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
+
+    hear("a span", str(MessageToDict(span)))
 
 
 def pytest_configure() -> None:

@@ -108,6 +108,14 @@ def test_a_soak_finds_what_is_wrong_and_nothing_else() -> None:
     assert ended.returncode == 1
 
 
+def test_some_are_cancelled_and_every_connection_comes_back() -> None:
+    said = run("bench.cancelled", "--requests", "30").stdout
+
+    assert re.search(r"^\| cancelled, as the gateway saw it \| \d+, in ", said, re.M), said
+    assert "| 10 of 10 at work at once; then 10 open, 0 busy, 0 transactions |" in said, said
+    assert "what is joined belongs to its parent DOES NOT HOLD" not in said
+
+
 def test_what_grows_is_seen_among_what_goes_up_and_down() -> None:
     calm = [State(rss=120 + n % 3, files=60 + n % 7, tasks=90 + n * 37 % 50) for n in range(60)]
     leaky = [State(state.rss + n, state.files + 2 * n, state.tasks + 8 * n) for n, state in enumerate(calm)]

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 LEAKY = """
 import logging, structlog
 from structlog.testing import capture_logs
-from tests.leaks import hear
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from tests.leaks import hear, hear_span
 
 log = structlog.get_logger()
 
@@ -27,6 +28,16 @@ def test_token():
         log.info("let in", token="eyJhbGciOi.eyJzdWIiOi.x")
 def test_library(): logging.getLogger("a.library").warning("cannot reach %s", "ana@example.com")
 def test_process(): hear("a process", '{"event":"called","url":"?token=745d516e1b9320ed85b84d5bfda14148"}')
+def test_span():
+    span = Span(name="send")
+    said = span.events.add(name="exception").attributes.add(key="exception.message")
+    said.value.string_value = "nobody is called Mariana Espinoza"
+    hear_span(span)
+def test_name_of_a_span(): hear_span(Span(name="sent to +593999999999"))
+def test_attribute():
+    span = Span(name="send")
+    span.attributes.add(key="to").value.string_value = "ana@example.com"
+    hear_span(span)
 def test_text_of_an_exception():
     try:
         raise RuntimeError("hunter2")
@@ -49,8 +60,12 @@ def test_who_logs_what_is_somebodys_fails(tmp_path: Path) -> None:
     failed = {
         line.split("::")[1].split()[0] for line in ended.stdout.splitlines() if line.startswith("ERROR")
     }
-    assert failed == {f"test_{leak}" for leak in ("phone", "name", "key", "token", "library", "process")}
-    assert "test_leaky.py:9 logs '" in ended.stdout
+    logged, traced = (
+        ("phone", "name", "key", "token", "library", "process"),
+        ("span", "name_of_a_span", "attribute"),
+    )
+    assert failed == {f"test_{leak}" for leak in (*logged, *traced)}
+    assert "test_leaky.py:10 logs '" in ended.stdout
 
 
 async def test_config_shows_no_secret_there_is(tmp_path: Path) -> None:

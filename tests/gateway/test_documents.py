@@ -53,7 +53,7 @@ async def test_a_client_registers_a_document_by_its_hash(gateway: Gateway, ask: 
     variables = {"variables": {"a": True}}
     answer = (200, {"data": {ask.__name__: "Query"}})
 
-    assert await ask(gateway, by_hash(digest(query), **variables)) == (400, {"errors": [NOT_FOUND]})
+    assert await ask(gateway, by_hash(digest(query), **variables)) == (422, {"errors": [NOT_FOUND]})
     assert await ask(gateway, by_hash(digest(query), query=query, **variables)) == answer
     assert await ask(gateway, by_hash(digest(query), **variables)) == answer
     assert await ask(gateway, {"documentId": f"sha256:{digest(query)}", **variables}) == answer
@@ -71,10 +71,10 @@ async def test_what_is_wrong_is_not_registered(gateway: Gateway) -> None:
         ({"extensions": {"persistedQuery": {"sha256Hash": 5}}}, "Send persistedQuery with version 1"),
     ):
         status, answer = await post(gateway, body)
-        assert (status, answer["errors"][0]["extensions"]["code"]) == (400, "BAD_USER_INPUT")
+        assert (status, answer["errors"][0]["extensions"]["code"]) == (422, "BAD_USER_INPUT")
         assert says in answer["errors"][0]["message"]
     for text in ("{ x }", "{ wrong: __typename }", "{ nope }"):
-        assert await post(gateway, by_hash(digest(text))) == (400, {"errors": [NOT_FOUND]})
+        assert await post(gateway, by_hash(digest(text))) == (422, {"errors": [NOT_FOUND]})
 
 
 async def test_a_mutation_by_its_hash_needs_a_post_too(gateway: Gateway) -> None:
@@ -175,9 +175,9 @@ async def test_a_folder_is_compiled_and_then_nothing_else_is_run(settings: Setti
             for body in ({"query": query}, by_hash(digest(query), query=query)):
                 status, answer = await post(gateway, body)
                 (error,) = answer["errors"]
-                assert (status, error["extensions"]["code"]) == (400, "FORBIDDEN")
+                assert (status, error["extensions"]["code"]) == (403, "FORBIDDEN")
                 assert error["message"] == "Only trusted documents are run here: send the hash of one."
-            assert await post(gateway, by_hash(digest(query))) == (400, {"errors": [NOT_FOUND]})
+            assert await post(gateway, by_hash(digest(query))) == (422, {"errors": [NOT_FOUND]})
         assert len(gateway.mercately.asked) == asked
 
 

@@ -92,7 +92,7 @@ def test_what_takes_a_scope_is_guarded_by_it() -> None:
     ("text", "at"),
     [
         (NOW, 2),
-        ("{ sources { " + "source " * 150 + "} }", 3),
+        ("{ sources { " + "source state " * 75 + "} }", 3),
         ("{ __typename __schema { types { name } } }", None),
     ],
 )

@@ -174,4 +174,4 @@ async def test_a_page_is_for_browsers_and_an_answer_for_everyone_else(gateway: G
     async with gateway.session.head(f"{gateway.url}/graphql", headers={"Accept": "text/html"}) as head:
         assert (head.status, head.content_type) == (200, "text/html")
     async with gateway.session.get(f"{gateway.url}/graphql") as other:
-        assert (other.status, other.content_type) == (400, "application/json")
+        assert (other.status, other.content_type) == (422, "application/graphql-response+json")

@@ -192,7 +192,7 @@ async def test_events_are_for_those_who_ask_for_them(gateway: Gateway, accept: s
 @pytest.mark.parametrize("accept", ["*/*", JSON])
 async def test_a_subscription_has_no_single_answer(gateway: Gateway, accept: str) -> None:
     async with asking(gateway, "subscription { count(to: 1) }", accept=accept) as response:
-        assert response.status == 400
+        assert response.status == 422
         (error,) = (await response.json())["errors"]
     assert error["message"] == f"Subscribe over WebSocket, or with {EVENTS} as Accept."
 
@@ -216,7 +216,7 @@ async def test_a_wrong_document_is_an_event_with_its_errors(gateway: Gateway, qu
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"{", 400), (b"[]", 400), (b"{}", 400), (b'{"query": 5}', 400), (b" " * 300_000, 413)],
+    [(b"{", 400), (b"[]", 422), (b"{}", 422), (b'{"query": 5}', 422), (b" " * 300_000, 413)],
 )
 async def test_a_malformed_request_is_refused_as_any_other(
     gateway: Gateway, body: bytes, status: int

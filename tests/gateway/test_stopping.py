@@ -13,6 +13,10 @@ from aiohttp import ClientConnectionError, ClientSession, TCPConnector
 from adapters.chatfuel.sandbox import ChatfuelSandbox
 from adapters.demo import PEOPLE
 from adapters.hyber.sandbox import HyberSandbox
+from adapters.mercately.sandbox import MercatelySandbox
+from adapters.poster.sandbox import PosterSandbox
+from adapters.storage import demo
+from adapters.storage.client import open_storage
 from tests.processes import ask, serve
 
 CONNECTIONS = 16
@@ -71,14 +75,20 @@ def message(text: str) -> dict[str, Any]:
     return {"to": {"messengerId": MESSENGER_ID}, "content": content, "idempotencyKey": text}
 
 
-async def test_sigterm_under_load_loses_no_message_and_breaks_no_answer(tmp_path: Path) -> None:
+async def test_sigterm_under_load_loses_no_message_and_breaks_no_answer(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with open_storage(database_url, patience=10) as storage:
+        await demo.move_in(storage.everyprint)
     async with AsyncExitStack() as stack:
-        hyber = await stack.enter_async_context(HyberSandbox(moment=0))
-        chatfuel = await stack.enter_async_context(ChatfuelSandbox(rate=1_000))
+        hyber, chatfuel = HyberSandbox(moment=0), ChatfuelSandbox(rate=1_000)
         session = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
         own: dict[str, Any] = {"SENDING": "on", "CHATFUEL__RATE": 1_000, "DATABASE_TIMEOUT": 10}
-        for sandbox in (hyber, chatfuel):
+        own["DATABASE_URL"] = database_url
+        for sandbox in (hyber, chatfuel, MercatelySandbox(), PosterSandbox()):
+            await stack.enter_async_context(sandbox)
             own |= {f"{sandbox.name}__{name}".upper(): value for name, value in sandbox.settings.items()}
+        for sandbox in (hyber, chatfuel):
             sandbox.trouble("delay", seconds=0.1)
         async with serve(tmp_path, **own) as served:
             crowd = Crowd(served.url, session)

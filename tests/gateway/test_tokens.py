@@ -136,11 +136,11 @@ async def test_what_the_issuer_did_not_sign_for_us_and_for_now_is_refused(
     settings: Settings, issuer: Issuer
 ) -> None:
     async with gateway_on(settings.model_copy(update=settings_for(issuer.url))) as gateway:
-        assert await status_of(gateway, issuer.token()) == 200
-        assert await status_of(gateway, issuer.token(seconds=-15)) == 200, "clocks differ"
+        assert await status_of(gateway, issuer.token()) == 294
+        assert await status_of(gateway, issuer.token(seconds=-15)) == 294, "clocks differ"
         answers = {name: await status_of(gateway, bad(issuer)) for name, bad in BAD.items()}
         assert answers == dict.fromkeys(BAD, 401)
-        assert await status_of(gateway, issuer.token()) == 200
+        assert await status_of(gateway, issuer.token()) == 294
 
 
 async def test_a_new_key_is_found_and_those_who_make_up_keys_ask_for_none(
@@ -148,15 +148,15 @@ async def test_a_new_key_is_found_and_those_who_make_up_keys_ask_for_none(
 ) -> None:
     monkeypatch.setattr(tokens, "AGAIN", 0.0)
     async with gateway_on(settings.model_copy(update=settings_for(issuer.url))) as gateway:
-        assert await status_of(gateway, issuer.token()) == 200
+        assert await status_of(gateway, issuer.token()) == 294
         old = issuer.token()
         issuer.new_key("second")
-        assert await status_of(gateway, issuer.token()) == 200
-        assert await status_of(gateway, old) == 200, "the old one is still among them"
+        assert await status_of(gateway, issuer.token()) == 294
+        assert await status_of(gateway, old) == 294, "the old one is still among them"
 
         monkeypatch.setattr(tokens, "AGAIN", 60.0)
         issuer.new_key("third")
-        assert await status_of(gateway, issuer.token()) == 200
+        assert await status_of(gateway, issuer.token()) == 294
         fetched = issuer.asked
         made_up = [_by_somebody_else(issuer, kid=f"made up {number}") for number in range(20)]
         assert set(await asyncio.gather(*(status_of(gateway, token) for token in made_up))) == {401}
@@ -181,14 +181,14 @@ async def test_a_dead_host_of_keys_stops_nobody_whose_key_is_known(
         web.Response(body=b"[" * 300_000),
     )
     async with gateway_on(settings.model_copy(update=settings_for(issuer.url))) as gateway:
-        assert await status_of(gateway, issuer.token()) == 200
+        assert await status_of(gateway, issuer.token()) == 294
         unknown = _by_somebody_else(issuer, kid="unknown")
         for trouble in troubles:
             issuer.trouble = trouble
-            assert await status_of(gateway, issuer.token()) == 200
+            assert await status_of(gateway, issuer.token()) == 294
         assert await status_of(gateway, unknown) == 503
         await issuer.stop()
-        assert await status_of(gateway, issuer.token()) == 200
+        assert await status_of(gateway, issuer.token()) == 294
         assert await status_of(gateway, unknown) == 503
 
 
@@ -200,7 +200,7 @@ async def test_keys_can_be_a_file(
     async with gateway_on(settings.model_copy(update=settings_for(str(file)))) as gateway:
         assert await status_of(gateway, issuer.token()) == 503
         file.write_text(json.dumps(issuer.keys()))
-        assert await status_of(gateway, issuer.token()) == 200
+        assert await status_of(gateway, issuer.token()) == 294
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from gateway.tracing import FAREWELL
 from resolvers.query import Query
 from schema.context import Info
 from tests.gateways import Gateway, gateway_on
+from tests.leaks import hear_span
 from tests.processes import serve
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -53,6 +54,8 @@ class Collector:
             self.resource = {each.key: each.value.string_value for each in group.resource.attributes}
             for scope in group.scope_spans:
                 self.spans += scope.spans
+                for span in scope.spans:
+                    hear_span(span)
         return web.Response(content_type="application/x-protobuf")
 
     def one(self, name: str) -> Span:

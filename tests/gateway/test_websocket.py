@@ -88,6 +88,20 @@ async def test_a_query_over_a_socket_answers_and_completes(gateway: Gateway) -> 
     ]
 
 
+@pytest.mark.parametrize("query", ["{", "{" + "é" * 10_000, "{ nope }"])
+async def test_a_wrong_document_is_an_error_of_its_operation_and_the_socket_stays(
+    gateway: Gateway, query: str
+) -> None:
+    async with connection(gateway) as opened:
+        (refused,) = await answers(opened, query)
+        (fine, _) = await answers(opened, "{ __typename }")
+
+    assert (refused["id"], refused["type"]) == ("1", "error")
+    assert refused["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+    assert len(refused["payload"][0]["message"]) <= 503
+    assert fine["payload"] == {"data": {"__typename": "Query"}}
+
+
 async def test_a_subscription_gives_each_event_then_completes(gateway: Gateway) -> None:
     async with connection(gateway) as opened:
         received = await answers(opened, "subscription { count(to: 3) }")

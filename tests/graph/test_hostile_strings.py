@@ -379,7 +379,7 @@ async def _faults(gateway: Gateway, place: Place, text: str, broadcast: str) -> 
     within = {place.path, place.path.rpartition(".")[0], IN_ERRORS.get(place.coordinate)}
     unreached = named if not named & within else ()  # something else was wrong, and it was not even looked at
     told = {word for word in TELLING if word in said.lower()}
-    status = {response.status} - {200, 400}
+    status = {response.status} - {200, 294, 400, 422}
     return [(place.coordinate, text, each, said) for each in (codes, unreached, told, status) if each]
 
 
