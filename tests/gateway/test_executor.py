@@ -89,6 +89,24 @@ def test_what_takes_a_scope_is_guarded_by_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("type", "field"),
+    [
+        ("BroadcastAudience", "group"),
+        ("Conversation", "agent"),
+        ("Conversation", "customer"),
+        ("Customer", "agent"),
+        ("Customer", "balance"),
+        ("Customer", "groups"),
+        ("Message", "broadcast"),
+        ("Message", "template"),
+        ("Recipient", "customer"),
+    ],
+)
+def test_what_a_key_leads_to_is_loaded_and_not_resolved_one_by_one(type: str, field: str) -> None:
+    assert isinstance(_described(build_graph()._schema, type, field), Relation)
+
+
+@pytest.mark.parametrize(
     ("text", "at"),
     [
         (NOW, 2),

@@ -60,7 +60,7 @@ async def test_every_kind_of_field_says_how_it_is_carried_out(tmp_path: Path) ->
         "tags [Tag!]!: read",
         "entries BalanceEntryConnection!: resolver, called once, asked database entries once",
         "totalCount Int: resolver, called once, asked database entry_count once",
-        "template Template: resolver, not called",
+        "template Template: relation, loader template by template_id, nothing to load",
         "agents [Agent!]: resolver, called once, asked mercately agents once",
         "conversations ConversationConnection: resolver, called 40 times, asked mercately conversations",
         "other: agents [Agent!]: resolver, called once",
@@ -73,6 +73,20 @@ async def test_every_kind_of_field_says_how_it_is_carried_out(tmp_path: Path) ->
     assert "Tried once on the demo, it asked database balances once, " in ended.out
     assert "groups" not in ended.out
     assert "value_2 = it.email" in ended.out or "value_1 = it.email" in ended.out
+
+
+async def test_what_everybody_on_a_page_is_related_to_is_loaded_in_one_batch(tmp_path: Path) -> None:
+    ended = await explain(
+        tmp_path,
+        "{ customers(first: 20) { edges { node { groups { name } agent { email } balance { amount } } } } }",
+    )
+
+    for line in (
+        r"groups .* by membership, a batch of \d+, asked database groups_of once, poster groups once",
+        r"agent .* by known_row_ids, a batch of \d+, asked mercately agents once, mercately conversations",
+        r"balance .* by account, a batch of \d+, asked database balances once",
+    ):
+        assert re.search(line, ended.out), ended.out
 
 
 @pytest.mark.parametrize(
