@@ -154,8 +154,12 @@ class Context:
         return found
 
     def _hold(self, found: Any, draw: Random) -> None:
-        """What the keys of relations are made of, where they are not attributes themselves."""
+        """What the keys of relations are made of, where they are not attributes themselves.
+
+        Who has none says so at once; of graphql-core it is a coroutine that is told, and so later.
+        """
         found.gap = ValueError("Unknown.") if draw.random() < self.trouble else None
+        self.has_waited |= found.gap is not None
         for name in ("member_keys", "group_keys", "row_ids"):
             setattr(found, name, draw.choice(((), (1,), (1, 2))))
 
