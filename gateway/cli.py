@@ -159,6 +159,40 @@ def schema() -> None:
 
 
 @app.command()
+def explain(
+    file: Annotated[
+        typer.FileText,
+        typer.Argument(
+            metavar="FILE", encoding="utf-8", help="Of GraphQL; - is standard input.", show_default=False
+        ),
+    ],
+    operation: Annotated[str | None, typer.Option(help="Which, where there are several.")] = None,
+    variables: Annotated[str, typer.Option(metavar="JSON", help="Its variables.")] = "{}",
+    code: Annotated[bool, typer.Option("--code", help="And the Python that it is compiled to.")] = False,
+) -> None:
+    """Show how an operation is carried out, and whom it asks, tried once on the demo."""
+    import json
+
+    from gateway import explain, logs, server
+
+    settings = _settings()
+    logs.configure(settings, quiet=True)
+    try:
+        given = json.loads(variables)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise typer.BadParameter('Write --variables as JSON: {"first": 10}.')
+    try:
+        explained = server.run(explain.explain(settings, file.read(), file.name, operation, given))
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{file.name} is not UTF-8.") from None
+    except explain.CannotExplain as error:
+        _leave(1, error)
+    explain.show(explained, code=code)
+
+
+@app.command()
 def documents(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Of .graphql files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The manifest to write.")],

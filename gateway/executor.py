@@ -43,7 +43,7 @@ class Compiled:
     ) -> None:
         self._schema = schema
         self._document = document
-        self._runs_before = after and after + (document.token_count or 0) // TOKENS_A_RUN
+        self._runs_before = after and runs_before(document, after)
         self._grown = grown
         self.size = 0
         """About how many bytes what was compiled of it takes."""
@@ -79,6 +79,11 @@ class Compiled:
         if size != self.size:
             self._grown(size - self.size)
             self.size = size
+
+
+def runs_before(document: DocumentNode, after: int = AFTER) -> int:
+    """How often graphql-core executes it before it is compiled."""
+    return after + (document.token_count or 0) // TOKENS_A_RUN
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from strawberry import ID
 from strawberry.dataloader import DataLoader
@@ -42,7 +42,7 @@ from resolvers.messages import load_messages, page_of_messages
 from resolvers.people import By
 from resolvers.stale import Stale
 from resolvers.templates import load_all_templates, load_templates
-from resolvers.waiting import all_of
+from resolvers.waiting import all_of, each_of
 from schema.agents import Agent
 from schema.balances import Balance, BalanceEntryConnection
 from schema.broadcasts import Broadcast, BroadcastConnection, BroadcastCounts
@@ -53,6 +53,11 @@ from schema.groups import Group
 from schema.messages import Message, MessageConnection, MessageStatus
 from schema.sources import Source
 from schema.templates import Template
+
+Membership: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""By which own groups may know a person, and the groups of which their sources say it."""
+Address: TypeAlias = tuple[str | None, str | None]
+"""A phone, a Messenger id, or both."""
 
 
 class Loaders:
@@ -117,15 +122,16 @@ class Loaders:
     def _own_groups_of(self) -> DataLoader[str, list[Group]]:
         return DataLoader(partial(load_own_groups_of, self._adapters.storage.everyprint))
 
-    async def groups_of(self, member_keys: Sequence[str], group_keys: Sequence[str]) -> list[Group]:
-        found = await all_of([self._own_groups_of_all(member_keys), self._groups_by_key(group_keys)])
-        return list({group.id: group for groups in found for group in groups}.values())
+    @cached_property
+    def groups_of(self) -> DataLoader[Membership, list[Group]]:
+        return DataLoader(self._load_groups_of)
 
-    async def _own_groups_of_all(self, member_keys: Sequence[str]) -> list[Group]:
-        return list(chain.from_iterable(await self._own_groups_of.load_many(member_keys)))
-
-    async def _groups_by_key(self, keys: Sequence[str]) -> list[Group]:
-        return [group for group in await self.group.load_many(map(Key.parse, keys)) if group]
+    async def _load_groups_of(self, members: Sequence[Membership]) -> list[list[Group] | BaseException]:
+        own, others = await asyncio.gather(
+            each_of(self._own_groups_of, [keys for keys, _ in members]),
+            each_of(self.group, [list(map(Key.parse, keys)) for _, keys in members]),
+        )
+        return [_together(*found) for found in zip(own, others, strict=True)]
 
     # Conversations
 
@@ -169,10 +175,14 @@ class Loaders:
         rows = sorted(chain.from_iterable(await self._rows_of.load_many(row_ids)), key=order)
         return page_of_rows(rows, channel=channel, first=first, after=after)
 
-    async def agent_of(self, row_ids: Sequence[int]) -> Agent | None:
-        rows = chain.from_iterable(await self._rows_of.load_many(row_ids))
-        assigned = [(order(row), row.agent_id) for row in rows if row.agent_id]
-        return await self.agent.load(min(assigned)[1]) if assigned else None
+    @cached_property
+    def agent_of(self) -> DataLoader[tuple[int, ...], Agent | None]:
+        return DataLoader(self._load_agents_of)
+
+    async def _load_agents_of(self, people: Sequence[tuple[int, ...]]) -> list[Agent | BaseException | None]:
+        rows = await each_of(self._rows_of, people)
+        agents = await each_of(self.agent, [_latest_agent(found) for found in rows])
+        return [_one_of(*found) for found in zip(rows, agents, strict=True)]
 
     # Messages
 
@@ -203,7 +213,14 @@ class Loaders:
             self._adapters.storage, self.broadcast_counts, key, statuses=statuses, first=first, after=after
         )
 
-    async def customer_at(self, *, phone: str | None, messenger_id: str | None) -> Customer | None:
+    @cached_property
+    def customer_at(self) -> DataLoader[Address, Customer | None]:
+        return DataLoader(self._load_customers_at)
+
+    async def _load_customers_at(self, addresses: Sequence[Address]) -> list[Customer | BaseException | None]:
+        return await asyncio.gather(*(self._customer_at(*each) for each in addresses), return_exceptions=True)
+
+    async def _customer_at(self, phone: str | None, messenger_id: str | None) -> Customer | None:
         found = await self.customer.load(By("everyprint", messenger_id)) if messenger_id else None
         if found or not phone:
             return found
@@ -221,3 +238,30 @@ class Loaders:
     @cached_property
     def template(self) -> DataLoader[str, Template | None]:
         return DataLoader(partial(load_templates, self.templates))
+
+
+def _together(
+    own: list[list[Group]] | BaseException, others: list[Group | None] | BaseException
+) -> list[Group] | BaseException:
+    """Each once."""
+    if isinstance(own, BaseException):
+        return own
+    if isinstance(others, BaseException):
+        return others
+    return list({group.id: group for group in [*chain.from_iterable(own), *others] if group}.values())
+
+
+def _latest_agent(rows: list[list[Row]] | BaseException) -> list[int]:
+    """One, or none."""
+    if isinstance(rows, BaseException):
+        return []
+    assigned = [(order(row), row.agent_id) for row in chain.from_iterable(rows) if row.agent_id]
+    return [min(assigned)[1]] if assigned else []
+
+
+def _one_of(
+    rows: list[list[Row]] | BaseException, agents: list[Agent | None] | BaseException
+) -> Agent | BaseException | None:
+    if isinstance(rows, BaseException):
+        return rows
+    return agents if isinstance(agents, BaseException) else next(iter(agents), None)

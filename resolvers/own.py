@@ -36,7 +36,7 @@ class OwnLoaders(Loaders):
     def customer_in(self) -> DataLoader[Row, Customer | None]:
         return DataLoader(self._load_customers_in, cache_key_fn=lambda row: row.customer_row_id)
 
-    async def customer_at(self, *, phone: str | None, messenger_id: str | None) -> Customer | None:
+    async def _customer_at(self, phone: str | None, messenger_id: str | None) -> Customer | None:
         me = await self._me()
         return me if me and await self._is_theirs(me, phone, messenger_id) else None
 

@@ -11,6 +11,7 @@ from schema.context import Info
 from schema.groups import Group
 from schema.messages import Channel, ContentInput, Message, MessageConnection, MessageStatus
 from schema.node import Node
+from schema.relations import relation
 from schema.scopes import Scope, requires
 
 
@@ -35,9 +36,9 @@ class BroadcastAudience:
     all: bool
     customer_count: int | None = strawberry.field(description="How many were named one by one.")
 
-    @strawberry.field(description="Null, too, for one that has been removed since.")
-    async def group(self, info: Info) -> Group | None:
-        return await info.context.loaders.group.load(self.group_key) if self.group_key else None
+    group: Group | None = relation(
+        "group_key", "group", description="Null, too, for one that has been removed since."
+    )
 
 
 @strawberry.type(description="Counted from the deliveries themselves; the others add up to the total.")

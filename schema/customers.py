@@ -13,6 +13,7 @@ from schema.conversations import ConversationChannel, ConversationConnection
 from schema.groups import Group
 from schema.messages import MessageConnection
 from schema.node import Node
+from schema.relations import relation
 from schema.scalars import PhoneNumber
 from schema.scopes import Scope, requires
 from schema.sources import Source
@@ -105,28 +106,21 @@ class Customer(Node):
         "lists and joins."
     )
 
-    @strawberry.field(description="Null for a person without an everyprint account.")
-    async def balance(self, info: Info) -> Balance | None:
-        if self.gap:
-            raise self.gap
-        return await info.context.loaders.balance.load(self.messenger_id) if self.messenger_id else None
-
-    @strawberry.field(
+    balance: Balance | None = relation(
+        "account", "balance", description="Null for a person without an everyprint account."
+    )
+    groups: list[Group] | None = relation(
+        "membership",
+        "groups_of",
         description="Of every source: own groups the person was put in, and the Poster marketing group.",
         directives=requires(Scope.GROUPS_READ, own=True),
     )
-    async def groups(self, info: Info) -> list[Group] | None:
-        if self.gap:
-            raise self.gap
-        return await info.context.loaders.groups_of(self.member_keys, self.group_keys)
-
-    @strawberry.field(
+    agent: Agent | None = relation(
+        "known_row_ids",
+        "agent_of",
         description="The agent of the person's latest assigned conversation.",
         directives=requires(Scope.AGENTS_READ, own=True),
     )
-    async def agent(self, info: Info) -> Agent | None:
-        self._refuse_unless_known()
-        return await info.context.loaders.agent_of(self.row_ids)
 
     @strawberry.field(
         description="Those with this person, newest first.",
@@ -139,9 +133,11 @@ class Customer(Node):
         first: int | None = 20,
         after: str | None = strawberry.UNSET,
     ) -> ConversationConnection | None:
-        self._refuse_unless_known()
         return await info.context.loaders.conversations_of(
-            self.row_ids, channel=channel or None, first=20 if first is None else first, after=after or None
+            self.known_row_ids,
+            channel=channel or None,
+            first=20 if first is None else first,
+            after=after or None,
         )
 
     @strawberry.field(
@@ -155,10 +151,24 @@ class Customer(Node):
             self.phones, self.messenger_ids, first=20 if first is None else first, after=after or None
         )
 
-    def _refuse_unless_known(self) -> None:
-        """Who they are at Mercately: without that, nobody could say that they have no conversations."""
+    @property
+    def account(self) -> str | None:
+        if self.gap:
+            raise self.gap
+        return self.messenger_id or None
+
+    @property
+    def membership(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if self.gap:
+            raise self.gap
+        return self.member_keys, self.group_keys
+
+    @property
+    def known_row_ids(self) -> tuple[int, ...]:
+        """Without knowing who they are at Mercately, nobody could say that they have no conversations."""
         if self.gap and not self.row_ids:
             raise self.gap
+        return self.row_ids
 
 
 @strawberry.type(directives=requires(Scope.CUSTOMERS_READ))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from schema.connections import Connection
-from schema.context import Info
 from schema.node import Node
+from schema.relations import relation
 from schema.scalars import PhoneNumber
 from schema.scopes import Scope, requires
 from schema.templates import Template
@@ -49,9 +49,13 @@ class Recipient:
     phone: PhoneNumber | None
     messenger_id: str | None
 
-    @strawberry.field(description="Null where these are nobody's, or of several.")
-    async def customer(self, info: Info) -> Annotated["Customer", strawberry.lazy("schema.customers")] | None:
-        return await info.context.loaders.customer_at(phone=self.phone, messenger_id=self.messenger_id)
+    customer: Annotated["Customer", strawberry.lazy("schema.customers")] | None = relation(
+        "address", "customer_at", description="Null where these are nobody's, or of several."
+    )
+
+    @property
+    def address(self) -> tuple[str | None, str | None] | None:
+        return (self.phone, self.messenger_id) if self.phone or self.messenger_id else None
 
 
 @strawberry.type
@@ -90,15 +94,12 @@ class Message(Node):
         description="Every status the message went through, oldest first."
     )
 
-    @strawberry.field(directives=requires(Scope.TEMPLATES_READ, own=True))
-    async def template(self, info: Info) -> Template | None:
-        return await info.context.loaders.template.load(self.template_id) if self.template_id else None
-
-    @strawberry.field(description="What it is a delivery of.")
-    async def broadcast(
-        self, info: Info
-    ) -> Annotated["Broadcast", strawberry.lazy("schema.broadcasts")] | None:
-        return await info.context.loaders.broadcast.load(self.broadcast_id) if self.broadcast_id else None
+    template: Template | None = relation(
+        "template_id", "template", directives=requires(Scope.TEMPLATES_READ, own=True)
+    )
+    broadcast: Annotated["Broadcast", strawberry.lazy("schema.broadcasts")] | None = relation(
+        "broadcast_id", "broadcast", description="What it is a delivery of."
+    )
 
 
 @strawberry.type(directives=requires(Scope.MESSAGES_READ))

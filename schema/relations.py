@@ -17,7 +17,7 @@ def itself(key: Any) -> Hashable:
 
 class Loaded(NamedTuple):
     key: str
-    """The attribute that holds it; None is related to nothing."""
+    """The attribute that holds it; None leads nowhere. What a property raises is the error of the field."""
     loader: str
     same: Callable[[Any], Hashable]
 

@@ -39,6 +39,7 @@ def main() -> None:
     """Forks for every errand that comes over standard input, until nobody can send one any more."""
     import gateway.broadcasts
     import gateway.doctor
+    import gateway.explain
     import gateway.forget
     import gateway.reference
     import gateway.sandboxes

@@ -1,5 +1,8 @@
 """Nouns: the graph of the peers that are made with Strawberry, ours among them."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol, TypeAlias
 
 import strawberry
@@ -8,23 +11,38 @@ from strawberry.dataloader import DataLoader
 from schema.relations import relation
 
 
-class Loaders(Protocol):
+class Loaders(ABC):
     """Who finds them; those of one operation."""
 
+    @abstractmethod
     async def posts(self) -> "list[Post]": ...
 
+    @abstractmethod
     async def customers(self, page: int) -> "CustomerPage": ...
 
+    @abstractmethod
     async def conversations(self, page: int) -> "ConversationPage": ...
 
-    @property
-    def user(self) -> "DataLoader[int, User]": ...
+    @cached_property
+    def user(self) -> "DataLoader[int, User]":
+        return DataLoader(self._users)
 
-    @property
-    def customer(self) -> "DataLoader[int, Customer]": ...
+    @cached_property
+    def customer(self) -> "DataLoader[int, Customer]":
+        return DataLoader(self._customers)
 
-    @property
-    def agent(self) -> "DataLoader[int, Agent | None]": ...
+    @cached_property
+    def agent(self) -> "DataLoader[int, Agent | None]":
+        return DataLoader(self._agents)
+
+    @abstractmethod
+    async def _users(self, ids: Sequence[int]) -> "list[User]": ...
+
+    @abstractmethod
+    async def _customers(self, ids: Sequence[int]) -> "list[Customer]": ...
+
+    @abstractmethod
+    async def _agents(self, ids: Sequence[int]) -> "list[Agent | None]": ...
 
 
 class HasLoaders(Protocol):

@@ -6,14 +6,13 @@
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import cached_property
 from typing import Any
 
 import msgspec
-from strawberry.dataloader import DataLoader
 
 from adapters import Adapters, open_adapters
 from adapters.rest import Mode, Path, Rest, Source
+from bench.peers import nouns
 from bench.peers.nouns import (
     Agent,
     Conversation,
@@ -196,7 +195,7 @@ def to_conversation(row: ConversationRow) -> Conversation:
     )
 
 
-class Loaders:
+class Loaders(nouns.Loaders):
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
@@ -212,18 +211,6 @@ class Loaders:
         said = await self._upstream.conversations(page)
         rows = [to_conversation(row) for row in said.conversations]
         return ConversationPage(results=said.results, total_pages=said.total_pages, conversations=rows)
-
-    @cached_property
-    def user(self) -> DataLoader[int, User]:
-        return DataLoader(self._users)
-
-    @cached_property
-    def customer(self) -> DataLoader[int, Customer]:
-        return DataLoader(self._customers)
-
-    @cached_property
-    def agent(self) -> DataLoader[int, Agent | None]:
-        return DataLoader(self._agents)
 
     async def _users(self, ids: Sequence[int]) -> list[User]:
         return [to_user(row) for row in await all_of(self._upstream.user(id) for id in ids)]

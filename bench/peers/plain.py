@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import orjson
@@ -16,9 +15,9 @@ import strawberry
 import uvloop
 from aiohttp import web
 from strawberry.aiohttp.views import GraphQLView
-from strawberry.dataloader import DataLoader
 from strawberry.extensions import ParserCache, ValidationCache
 
+from bench.peers import nouns
 from bench.peers.client import GET, Get, Loads, asking
 from bench.peers.nouns import (
     Agent,
@@ -93,7 +92,7 @@ def to_conversation(row: Any) -> Conversation:
     )
 
 
-class Loaders:
+class Loaders(nouns.Loaders):
     def __init__(self, get: Get) -> None:
         self._get = get
 
@@ -109,18 +108,6 @@ class Loaders:
         said = await self._get(f"/conversations?page={page}")
         rows = [to_conversation(row) for row in said["conversations"]]
         return ConversationPage(results=said["results"], total_pages=said["totalPages"], conversations=rows)
-
-    @cached_property
-    def user(self) -> DataLoader[int, User]:
-        return DataLoader(self._users)
-
-    @cached_property
-    def customer(self) -> DataLoader[int, Customer]:
-        return DataLoader(self._customers)
-
-    @cached_property
-    def agent(self) -> DataLoader[int, Agent | None]:
-        return DataLoader(self._agents)
 
     async def _users(self, ids: Sequence[int]) -> list[User]:
         return [to_user(row) for row in await asyncio.gather(*(self._get(f"/users/{id}") for id in ids))]

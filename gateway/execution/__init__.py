@@ -12,12 +12,13 @@ It imports nothing of the gateway's: fields are described to it by `Attribute` a
 
 from gateway.execution.fields import Attribute, Describe, Described, Recognise, Relation
 from gateway.execution.operation import Operation, compile
-from gateway.execution.plan import NotCompiled
+from gateway.execution.plan import Field, NotCompiled
 
 __all__ = [
     "Attribute",
     "Describe",
     "Described",
+    "Field",
     "NotCompiled",
     "Operation",
     "Recognise",

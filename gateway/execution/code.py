@@ -46,6 +46,7 @@ class Coder:
         self._describe = describe
         self._recognise = recognise
         self._functions: list[str] = []
+        self._fields: list[Field] = []
         self._sites: list[tuple[Relation, Place, str, bool]] = []
         self._names: dict[str, Any] = {"FINE": FINE, "Mapping": Mapping}
         self._places: dict[Place, str] = {}
@@ -58,7 +59,7 @@ class Coder:
         source = "\n\n".join(self._functions)
         exec(compile(source, f"<{root_type.name}>", "exec"), self._names)  # noqa: S102
         sites = [Site(kind, place, self._names[name], shares) for kind, place, name, shares in self._sites]
-        return Program([self._names[name] for name in roots], sites, source)
+        return Program([self._names[name] for name in roots], sites, source, self._fields)
 
     # -- functions, and what they find by name
 
@@ -186,11 +187,14 @@ class Coder:
     # -- objects
 
     def _object(self, fields: list[Field], type: GraphQLObjectType) -> Iterator[str]:
-        described = [self._described(field, type) for field in fields]
-        if any(kind is None and _is_default(field) for field, kind in zip(fields, described, strict=True)):
+        for field in fields:
+            field.kind = self._described(field, type)
+        if any(field.is_default for field in fields):
             yield "is_mapping = type(it) is dict or isinstance(it, Mapping)"
         parts, waiting = [], []
-        for number, (field, kind) in enumerate(zip(fields, described, strict=True), 1):
+        for number, field in enumerate(fields, 1):
+            self._fields.append(field)
+            kind = field.kind
             if field.name == "__typename":
                 parts.append(f"{field.key!r}: {type.name!r}")
                 continue
@@ -207,7 +211,7 @@ class Coder:
                 waiting.append((f"key_{number}", site, at))
             elif isinstance(kind, Attribute):
                 lines = self._attribute(kind, field, value, complete, at)
-            elif _is_default(field):
+            elif field.is_default:
                 lines = self._default(field, value, complete, here, at)
             else:
                 lines = self._resolved(field, value, complete, here, at)
@@ -283,7 +287,3 @@ class Coder:
             else:
                 return False
         return True
-
-
-def _is_default(field: Field) -> bool:
-    return field.definition.resolve is None and not field.takes_arguments

@@ -24,7 +24,7 @@ from graphql.type.directives import GraphQLDisableErrorPropagationDirective
 
 from gateway.execution.code import Coder
 from gateway.execution.fields import Describe, Recognise, nothing_known, nothing_recognised
-from gateway.execution.plan import NotCompiled, Plan, conditions
+from gateway.execution.plan import Field, NotCompiled, Plan, conditions
 from gateway.execution.run import Program, Run
 
 MOST_PROGRAMS = 8
@@ -83,6 +83,11 @@ class Operation:
     def source(self) -> str:
         """What was written; of an operation with conditions, for the variables of its runs so far."""
         return "\n\n".join(program.source for program in self._programs.values())
+
+    @property
+    def fields(self) -> list[Field]:
+        """What was compiled, each before those below it."""
+        return [field for program in self._programs.values() for field in program.fields]
 
     @property
     def size(self) -> int:

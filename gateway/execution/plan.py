@@ -28,6 +28,8 @@ from graphql.execution.collect_fields import (
 from graphql.execution.values import VariableValues, get_argument_values
 from graphql.language import ArgumentNode, Node, ValueNode
 
+from gateway.execution.fields import Described
+
 MOST_FIELDS = 1_000
 """So many are compiled for one operation, those of each possible type and of each spread counted."""
 DEEPEST = 50
@@ -58,7 +60,7 @@ class Place:
 class Field:
     """One field of a selection, merged from all the places of the document that ask for it."""
 
-    __slots__ = ("definition", "details", "key", "name", "nodes", "parent_type", "place")
+    __slots__ = ("definition", "details", "key", "kind", "name", "nodes", "parent_type", "place")
 
     def __init__(
         self,
@@ -75,6 +77,18 @@ class Field:
         self.definition = definition
         self.parent_type = parent_type
         self.place = Place(self, definition.type, parent)
+        self.kind: Described = None
+        """As what it is compiled, where its resolver is not called."""
+
+    @property
+    def parent(self) -> "Field | None":
+        """The field whose objects have it."""
+        return self.place.parent.field if self.place.parent else None
+
+    @property
+    def is_default(self) -> bool:
+        """Whether graphql-core's default resolver would read it."""
+        return self.kind is None and self.definition.resolve is None and not self.takes_arguments
 
     @property
     def takes_arguments(self) -> bool:

@@ -37,7 +37,7 @@ from graphql.execution.values import get_argument_values
 from graphql.pyutils import Path, inspect, is_iterable
 
 from gateway.execution.fields import Relation
-from gateway.execution.plan import Place
+from gateway.execution.plan import Field, Place
 
 At: TypeAlias = "tuple[At | None, str | int, str | None]"
 """Where in the answer: as graphql-core's Path is, but a plain tuple, which is made in no time."""
@@ -70,6 +70,8 @@ class Program(NamedTuple):
     """One function for all fields of a query; of a mutation one for each."""
     sites: Sequence[Site]
     source: str
+    fields: Sequence[Field]
+    """All of them, each before those below it."""
 
 
 class Run:

@@ -232,6 +232,66 @@ async def test_who_cancels_an_operation_cancels_everything_of_it() -> None:
     gc.collect()  # would tell of coroutines that nobody awaited
 
 
+async def test_an_operation_in_a_task_group_ends_with_it_and_leaves_no_task() -> None:
+    begun, ended = asyncio.Event(), list[str]()
+
+    async def slow(info: Any) -> str:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(info.field_name)
+        return "Ada"
+
+    async def breaks() -> None:
+        await begun.wait()
+        raise ValueError("Somebody else's.")
+
+    operation = compile(schema(), parse("{ now all { name id } }"))
+    before = asyncio.all_tasks()
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(awaited(operation({"now": slow, "all": [{"name": slow, "id": slow}]})))
+            group.create_task(breaks())
+
+    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        await both()
+    assert sorted(ended) == ["id", "name", "now"]
+    assert asyncio.all_tasks() == before
+
+
+async def test_resolvers_have_task_groups_and_time_limits_of_their_own() -> None:
+    async def waits() -> None:
+        await asyncio.sleep(60)
+
+    async def breaks() -> None:
+        raise ValueError("No.")
+
+    async def together(info: Any) -> str:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(waits())
+            group.create_task(breaks())
+        return "Ada"
+
+    async def in_time(info: Any) -> str:
+        async with asyncio.timeout(0.01):
+            await waits()
+        return "Ada"
+
+    async def fine(info: Any) -> str:
+        await asyncio.sleep(0)
+        return "1"
+
+    document = parse("{ person { id name } all { name } }")
+    root = {"person": lambda info, **_: {"id": fine, "name": together}, "all": [{"name": in_time}]}
+    theirs = await awaited(execute(schema(), document, root))
+    ours = await awaited(compile(schema(), document)(root))
+
+    assert ours.data == theirs.data == {"person": None, "all": [None]}
+    assert sorted(map(said, ours.errors or ())) == sorted(map(said, theirs.errors or ()))
+
+
 async def test_a_resolver_that_is_cancelled_by_somebody_else_cancels_the_operation() -> None:
     async def gone(info: Any) -> str:
         raise asyncio.CancelledError

@@ -1,19 +1,24 @@
 """The executor behind Strawberry: what it knows of the fields, what it compiles and when."""
 
+import gc
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import pytest
 import strawberry
-from graphql import GraphQLObjectType, GraphQLSchema
+from graphql import ExecutionResult, GraphQLObjectType, GraphQLSchema, execute, parse
+from graphql.execution import MiddlewareManager
 from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from gateway.documents import Cache
 from gateway.execution import Attribute, Relation
-from gateway.executor import described
-from gateway.graph import build_graph
+from gateway.executor import Compiled, Executor, described
+from gateway.graph import PREPARED, build_graph
 from gateway.settings import Settings
 from schema.relations import relation
 from tests.gateways import gateway_on
@@ -30,6 +35,7 @@ class Nobody(BasePermission):
     message = "You may not."
 
     def has_permission(self, source: Any, info: strawberry.Info, **arguments: Any) -> bool:
+        info.context.log.append("asked for leave")
         return False
 
 
@@ -44,6 +50,11 @@ class Dog:
     @strawberry.field
     def age(self) -> int:
         return 3
+
+    @strawberry.field
+    async def called(self, info: strawberry.Info, often: int = 2, times: list[int] | None = None) -> str:
+        info.context.log.append(f"called {often} {times} at {info.path.key}")
+        return f"{self.first_name} " * often
 
 
 @strawberry.type
@@ -69,6 +80,62 @@ def test_plain_fields_are_read_relations_are_loaded_and_all_else_is_called() -> 
     assert [of_dog(name) for name in ("loud", "secret", "age")] == [None, None, None]
 
 
+async def test_resolvers_permissions_and_extensions_are_called_once_each_and_as_strawberry_does() -> None:
+    schema = strawberry.Schema(Query)._schema
+    document = parse(
+        """query ($often: Int, $times: [Int!]) { dog {
+            firstName loud secret age
+            called again: called(often: $often, times: $times) never: called(often: 0)
+        } }"""
+    )
+    seen = []
+    for executor in (StrawberryGraphQLCoreExecutionContext, Executor):
+        context = SimpleNamespace(log=[], compiled=Compiled(schema, document, after=0))
+        result = execute(
+            schema,
+            document,
+            context_value=context,
+            variable_values={"times": [1, 2]},
+            executor_class=executor,
+            middleware=MiddlewareManager(),
+        )
+        assert not isinstance(result, ExecutionResult)
+        seen.append((await result, context.log))
+        assert (context.compiled.size > 0) == (executor is Executor)
+
+    (theirs, their_log), (ours, our_log) = seen
+    assert (ours, our_log) == (theirs, their_log)
+    assert our_log == [
+        "asked for leave",
+        "called 2 None at called",
+        "called 2 [1, 2] at again",
+        "called 0 None at never",
+    ]
+    assert ours.data == {
+        "dog": {
+            "firstName": "Rex",
+            "loud": "WOW",
+            "secret": None,
+            "age": 3,
+            "called": "Rex Rex ",
+            "again": "Rex Rex ",
+            "never": "",
+        }
+    }
+
+
+async def test_of_more_documents_than_are_kept_nothing_stays(settings: Settings) -> None:
+    graph, compiled = build_graph(compiles_after=0), []
+    async with gateway_on(settings, graph=graph) as gateway:
+        for number in range(PREPARED[0] + 50):
+            text = f"{{ a{number}: sources {{ source }} }}"
+            await gateway.data(text)
+            compiled.append(ref(graph.prepared(text).compiled))
+    gc.collect()
+
+    assert [bool(each()) for each in compiled] == [False] * 50 + [True] * PREPARED[0]
+
+
 def test_who_reads_otherwise_than_by_attribute_is_called() -> None:
     config = StrawberryConfig(default_resolver=lambda source, name: source[name])
 
@@ -86,6 +153,24 @@ def test_what_takes_a_scope_is_guarded_by_it() -> None:
     assert edge.guard
     assert agent.guard
     assert _described(schema, "Conversation", "messageCount") == Attribute("message_count")
+
+
+@pytest.mark.parametrize(
+    ("type", "field"),
+    [
+        ("BroadcastAudience", "group"),
+        ("Conversation", "agent"),
+        ("Conversation", "customer"),
+        ("Customer", "agent"),
+        ("Customer", "balance"),
+        ("Customer", "groups"),
+        ("Message", "broadcast"),
+        ("Message", "template"),
+        ("Recipient", "customer"),
+    ],
+)
+def test_what_a_key_leads_to_is_loaded_and_not_resolved_one_by_one(type: str, field: str) -> None:
+    assert isinstance(_described(build_graph()._schema, type, field), Relation)
 
 
 @pytest.mark.parametrize(
