@@ -25,6 +25,7 @@ from yarl import URL
 
 from adapters import deadline, retries, tracing
 from adapters.cache import NOT_AT_ALL, Cache, Keep, since, teller
+from adapters.carrier import Answer, Carrier, TooLarge, body_of
 from adapters.circuit import Circuit, CircuitState, Ending
 from adapters.errors import (
     Busy,
@@ -167,6 +168,7 @@ class Rest(ABC):
         self._circuits = dict[str, Circuit]()
         self._circuit(settings.url)
         self._session = session
+        self._carrier = Carrier(session, settings.connect_timeout, LARGEST_ANSWER)
         self._flights = Flights()
         self._cache = Cache()
         self._retries = retries.Retries()
@@ -272,7 +274,7 @@ class Rest(ABC):
         end = min(clock() + patience, deadline.current() or inf)
         self._retries.asked()
         try:
-            return await call(timeout=_within(patience, self._settings))
+            return await call(seconds=patience)
         except Unasked:
             raise
         except Unavailable as error:
@@ -281,7 +283,7 @@ class Rest(ABC):
             if is_over or clock() + wait >= end or not self._retries.take():
                 raise
         await asyncio.sleep(wait)
-        return await call(timeout=_within(end - clock(), self._settings))
+        return await call(seconds=end - clock())
 
     def _patience(self, url: str) -> float:
         """Seconds that a read may take: while it tries whether the source is back, little more than usual."""
@@ -331,6 +333,7 @@ class Rest(ABC):
         read: Callable[[bytes], T],
         *,
         params: Mapping[str, str] | None = None,
+        seconds: float | None = None,
         **request: Any,
     ) -> T:
         if self.mode is Mode.OFF:
@@ -347,18 +350,15 @@ class Rest(ABC):
             try:
                 with call, self._border():
                     query = {**(params or {}), **self.parameters(self._settings)}
-                    async with self._session.request(
-                        method,
-                        url,
-                        params=query,
-                        allow_redirects=False,
-                        headers=tracing.headers(),
-                        **request,
-                    ) as response:
-                        status, body = response.status, await self._body(response)
+                    if method == "GET":
+                        patience = self.timeout if seconds is None else seconds
+                        asked = self._carrier.get(url, query, tracing.headers(), patience)
+                    else:
+                        asked = self._sent(method, url, query, **request)
+                    status, headers, body = await asked
                     if refusal := self._refusal(status, body):
                         if isinstance(refusal, Unavailable):
-                            refusal.retry_after = _seconds(response.headers.get("Retry-After"))
+                            refusal.retry_after = _seconds(headers.get("Retry-After"))
                         raise refusal
                     try:
                         return read(body)
@@ -405,16 +405,12 @@ class Rest(ABC):
         when = f"tried again in {ceil(wait)} s" if wait else "being tried again at this moment"
         raise Unasked(self.name, f"{self.title} {why} and is {when}.")
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()  # many chunks would leave the heap in pieces
-        try:
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
-            return bytes(body)
-        finally:
-            body.clear()  # as above
+    async def _sent(self, method: str, url: str, query: Mapping[str, str], **request: Any) -> Answer:
+        """By the session, which knows how to send a body."""
+        async with self._session.request(
+            method, url, params=query, allow_redirects=False, headers=tracing.headers(), **request
+        ) as response:
+            return Answer(response.status, response.headers, await body_of(response.content, LARGEST_ANSWER))
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         """The error that an answer is, by its status; a vendor with manners of its own overrides it."""
@@ -452,6 +448,8 @@ class Rest(ABC):
             raise TimedOut(self.name, f"{self.title} did not answer in time.") from _discreet(error)
         except UNREADABLE as error:
             raise Malformed(self.name, f"{self.title} answered something we cannot read.") from error
+        except TooLarge as error:
+            raise Malformed(self.name, f"{self.title} answered more than we are ready to read.") from error
         except aiohttp.ClientResponseError as error:
             raise Malformed(self.name, f"{self.title} did not answer in HTTP.") from _discreet(error)
         except aiohttp.ClientPayloadError as error:
