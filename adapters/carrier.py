@@ -118,7 +118,7 @@ def _parts(url: str, params: Mapping[str, str]) -> tuple[str, str]:
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     path = slash + path
-    if not _PLAIN_PATH.fullmatch(path) or not all(map(_PLAIN.fullmatch, params.values())):
+    if not (_PLAIN_PATH.fullmatch(path) and _PLAIN.fullmatch("".join([*params, *params.values()]))):
         path = URL(url).extend_query(params).raw_path_qs
     elif params:
         path += "?" + "&".join([f"{name}={value}" for name, value in params.items()])
