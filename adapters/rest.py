@@ -25,7 +25,7 @@ from yarl import URL
 
 from adapters import deadline, retries, tracing
 from adapters.cache import NOT_AT_ALL, Cache, Keep, since, teller
-from adapters.carrier import Answer, Carrier, TooLarge, body_of
+from adapters.fetcher import Answer, Fetcher, TooLarge, body_of
 from adapters.circuit import Circuit, CircuitState, Ending
 from adapters.errors import (
     Busy,
@@ -168,7 +168,7 @@ class Rest(ABC):
         self._circuits = dict[str, Circuit]()
         self._circuit(settings.url)
         self._session = session
-        self._carrier = Carrier(session, settings.connect_timeout, LARGEST_ANSWER)
+        self._fetcher = Fetcher(session, settings.connect_timeout, LARGEST_ANSWER)
         self._flights = Flights()
         self._cache = Cache()
         self._retries = retries.Retries()
@@ -352,7 +352,7 @@ class Rest(ABC):
                     query = {**(params or {}), **self.parameters(self._settings)}
                     if method == "GET":
                         patience = self.timeout if seconds is None else seconds
-                        asked = self._carrier.get(url, query, tracing.headers(), patience)
+                        asked = self._fetcher.get(url, query, tracing.headers(), patience)
                     else:
                         asked = self._sent(method, url, query, **request)
                     status, headers, body = await asked

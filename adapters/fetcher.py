@@ -1,4 +1,4 @@
-"""The carrier: GETs over the connections of aiohttp's session, by its parser.
+"""The fetcher: GETs over the connections of aiohttp's session, by its parser.
 
 The session itself, which is ready for every other kind of request, takes four times as long for one. Cookies,
 proxies, redirects and second tries our sources have none of; all that goes over a connection is aiohttp's.
@@ -51,7 +51,7 @@ class _Host:
         return _serialize_headers("", all_of_them)
 
 
-class Carrier:
+class Fetcher:
     def __init__(self, session: aiohttp.ClientSession, connect_timeout: float, largest: int) -> None:
         self._session = session
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout, ceil_threshold=inf)

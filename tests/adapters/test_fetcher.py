@@ -1,4 +1,4 @@
-"""What the carrier asks, byte by byte, and what it makes of answers that come in parts."""
+"""What the fetcher asks, byte by byte, and what it makes of answers that come in parts."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from hypothesis import strategies as st
 
-from adapters.carrier import Answer, Carrier
+from adapters.fetcher import Answer, Fetcher
 from tests.properties import holds_for_any
 from tests.raw import Raw, says
 
@@ -24,7 +24,7 @@ async def session_to(raw: Raw) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def got(session: aiohttp.ClientSession, url: str, **params: str) -> Answer:
-    return await Carrier(session, 1, 1_000).get(url, params, None, 5)
+    return await Fetcher(session, 1, 1_000).get(url, params, None, 5)
 
 
 async def test_it_asks_what_a_session_would_ask() -> None:
@@ -34,9 +34,9 @@ async def test_it_asks_what_a_session_would_ask() -> None:
             path, params = drawn
             async with session.get(f"{raw.url}/{path}", params=params, headers={"traceparent": "00-1"}):
                 pass
-            await Carrier(session, 1, 1_000).get(f"{raw.url}/{path}", params, {"traceparent": "00-1"}, 5)
-            by_session, by_carrier = (sorted(head.splitlines()) for head in raw.heard[-2:])
-            assert by_session == by_carrier
+            await Fetcher(session, 1, 1_000).get(f"{raw.url}/{path}", params, {"traceparent": "00-1"}, 5)
+            by_session, by_fetcher = (sorted(head.splitlines()) for head in raw.heard[-2:])
+            assert by_session == by_fetcher
 
         params = st.dictionaries(st.sampled_from(["page", "first name"]), PARTS, max_size=2)
         await holds_for_any(st.tuples(PARTS, params), asks_the_same, 200)
@@ -51,7 +51,7 @@ async def test_what_is_in_the_url_says_who_asks() -> None:
 async def test_a_header_cannot_end_another() -> None:
     async with Raw(says(b"{}")) as raw, session_to(raw) as session:
         with pytest.raises(ValueError, match="header"):
-            await Carrier(session, 1, 1_000).get(f"{raw.url}/", {}, {"traceparent": "00\r\nHost: other"}, 5)
+            await Fetcher(session, 1, 1_000).get(f"{raw.url}/", {}, {"traceparent": "00\r\nHost: other"}, 5)
         assert not raw.heard
 
 
