@@ -16,7 +16,7 @@ class _Flight:
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
         self.seats: set[asyncio.Future[Any]] = set()
-        """Of those who wait for it, a future each: to leave one's own alone takes neither a task nor a shield."""
+        """Of those who wait for it, a future each: it takes neither a time-out nor a shield to leave one."""
 
 
 class Flights:
