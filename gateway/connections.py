@@ -82,13 +82,11 @@ class _Connection(RequestHandler):
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        too_slow = self._loop.call_later(SLOWEST_READER, self._give_up)
         try:
-            async with asyncio.timeout(SLOWEST_READER):
-                finished = await super().finish_response(request, resp, start_time)
-        except TimeoutError:
-            if self.transport is not None:
-                self.transport.abort()
-            return resp, True
+            finished = await super().finish_response(request, resp, start_time)
+        finally:
+            too_slow.cancel()
         if resp.status == 408:  # aiohttp would wait for the rest of the body once more
             self.force_close()
         return finished
@@ -96,6 +94,10 @@ class _Connection(RequestHandler):
     def _too_slow(self) -> None:
         self._head = None
         self.force_close()
+
+    def _give_up(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
     def _no_hurry(self) -> None:
         if self._head is not None:
