@@ -88,8 +88,8 @@ async def page_of_customers(
 ) -> CustomerConnection:
     check_first(first)
     directory = adapters.storage.directory
-    people = await directory.page(filter, "" if after is None else from_cursor(after), first)
-    theirs = await directory.of_persons(people.persons)
+    behind = "" if after is None else from_cursor(after)
+    people, theirs = await directory.page_of_entries(filter, behind, first)
     persons = [person for person in people.persons if person in theirs]
     known = _of_directory(adapters, stale, [theirs[person] for person in persons])
     return connection(

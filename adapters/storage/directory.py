@@ -160,13 +160,24 @@ class Directory(Questions):
         self, connection: AsyncConnection, filter: Filter = EVERYBODY, after: str = "", count: int = 50
     ) -> People:
         """People in the order of their ids, each once, whatever number of entries they have."""
-        persons = await Walk(connection, filter, self.window, after).first(count + 1)
-        return People(persons[:count], has_more=len(persons) > count)
+        return await self._walk(connection, filter, after, count)
+
+    @reads
+    async def page_of_entries(
+        self, connection: AsyncConnection, filter: Filter, after: str, count: int
+    ) -> tuple[People, dict[str, list[Entry]]]:
+        """The same people, with the entries of each."""
+        people = await self._walk(connection, filter, after, count)
+        return people, await _by(connection, "person", people.persons)
 
     @reads
     async def count(self, connection: AsyncConnection, filter: Filter = EVERYBODY) -> int | None:
         """How many people in all; None when to count them would be a walk through too many."""
         return await Walk(connection, filter, self.window).count()
+
+    async def _walk(self, connection: AsyncConnection, filter: Filter, after: str, count: int) -> People:
+        persons = await Walk(connection, filter, self.window, after).first(count + 1)
+        return People(persons[:count], has_more=len(persons) > count)
 
     # Parts of the above, each a transaction
 
