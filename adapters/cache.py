@@ -5,8 +5,7 @@ kept as it came over the wire: so its size is known, and who gets it cannot chan
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -99,14 +98,19 @@ Tell: TypeAlias = Callable[[str, datetime, str], None]
 _tell: ContextVar[Tell | None] = ContextVar("stale", default=None)
 
 
-@contextmanager
-def stale_answers(tell: Tell) -> Iterator[None]:
+class stale_answers:
     """Calls made inside this block may be answered with what is stale, and tell it; others never are."""
-    token = _tell.set(tell)
-    try:
-        yield
-    finally:
-        _tell.reset(token)
+
+    __slots__ = ("_tell", "_token")
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    def __enter__(self) -> None:
+        self._token = _tell.set(self._tell)
+
+    def __exit__(self, *_: object) -> None:
+        _tell.reset(self._token)
 
 
 def teller() -> Tell | None:

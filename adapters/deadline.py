@@ -7,6 +7,8 @@ from contextvars import ContextVar
 
 
 class _Block:
+    __slots__ = ("outer", "own_end")
+
     def __init__(self, seconds: float, outer: "_Block | None") -> None:
         self.own_end = asyncio.get_running_loop().time() + seconds
         self.outer = outer
@@ -19,14 +21,22 @@ class _Block:
 _block: ContextVar[_Block | None] = ContextVar("deadline", default=None)
 
 
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+class deadline:
     """Calls made inside this block, by it or by tasks it starts, end when `seconds` have passed.
 
     A block inside another cannot make it longer.
     """
-    with _inside(_Block(seconds, _block.get())):
-        yield
+
+    __slots__ = ("_seconds", "_token")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._token = _block.set(_Block(self._seconds, _block.get()))
+
+    def __exit__(self, *_: object) -> None:
+        _block.reset(self._token)
 
 
 @contextmanager
@@ -34,21 +44,15 @@ def clock_stopped(seconds: float) -> Iterator[None]:
     """For what is known to take longer: the blocks around wait for it, which itself has so many seconds."""
     outer, started = _block.get(), asyncio.get_running_loop().time()
     try:
-        with _inside(_Block(seconds, None)):
+        token = _block.set(_Block(seconds, None))
+        try:
             yield
+        finally:
+            _block.reset(token)
     finally:
         took = asyncio.get_running_loop().time() - started
         while outer is not None:
             outer.own_end, outer = outer.own_end + took, outer.outer
-
-
-@contextmanager
-def _inside(block: _Block) -> Iterator[None]:
-    token = _block.set(block)
-    try:
-        yield
-    finally:
-        _block.reset(token)
 
 
 def current() -> float | None:

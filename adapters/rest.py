@@ -7,13 +7,14 @@ sharing, keeping, second tries, the circuit, errors, the log line and the count 
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
+from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import partial
 from math import ceil, inf
 from time import monotonic, time
+from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
 import aiohttp
@@ -36,6 +37,7 @@ from adapters.errors import (
     Unasked,
     Unavailable,
 )
+from adapters.fetcher import Answer, Fetcher, TooLarge, body_of
 from adapters.flights import Flights
 from adapters.record import Record
 from adapters.sandbox import Sandbox
@@ -167,6 +169,8 @@ class Rest(ABC):
         self._circuits = dict[str, Circuit]()
         self._circuit(settings.url)
         self._session = session
+        self._fetcher = Fetcher(session, settings.connect_timeout, LARGEST_ANSWER)
+        self._border = _Border(self.name, self.title)
         self._flights = Flights()
         self._cache = Cache()
         self._retries = retries.Retries()
@@ -238,19 +242,14 @@ class Rest(ABC):
         """
         url, read = self._url(path), self._reader(answer)
         key = ("GET", url, *sorted(parameters.items()), answer)
-        if (kept := self._cache.fresh(key, keep)) is not None:
-            return read(kept)
-        asked_at, era = monotonic(), self._cache.era
-
-        def read_and_keep(body: bytes) -> T:
-            said = read(body)
-            if keep != NOT_AT_ALL:
-                self._cache.put(key, body, keep, asked_at, era)
-            return said
-
+        take = read
+        if keep != NOT_AT_ALL:
+            if (kept := self._cache.fresh(key, keep)) is not None:
+                return read(kept)
+            take = partial(self._read_and_keep, read, key, keep, monotonic(), self._cache.era)
         try:
-            call = partial(self._call, question, "GET", path, read_and_keep, params=parameters)
-            return await self._shared(key, url, call)
+            call = partial(self._call, question, "GET", path, take, params=parameters)
+            return await self._shared(key, self._circuit(url), call)
         except (Unavailable, Malformed) as error:
             if (tell := teller()) and (stale := self._cache.stale(key, keep)):
                 body, age = stale
@@ -258,21 +257,30 @@ class Rest(ABC):
                 return read(body)
             raise
 
-    async def _shared(self, key: Hashable, url: str, call: Callable[..., Coroutine[Any, Any, T]]) -> T:
-        self._check_circuit(url)  # who boarded the call that tries whether it is back would wait with it
+    def _read_and_keep(
+        self, read: Callable[[bytes], T], key: Hashable, keep: Keep, asked_at: float, era: int, body: bytes
+    ) -> T:
+        said = read(body)
+        self._cache.put(key, body, keep, asked_at, era)
+        return said
+
+    async def _shared(
+        self, key: Hashable, circuit: Circuit, call: Callable[..., Coroutine[Any, Any, T]]
+    ) -> T:
+        self._check(circuit)  # who boarded the call that tries whether it is back would wait with it
         try:
-            return await self._flights.board(key, lambda: self._up_to_twice(url, call))
+            return await self._flights.board(key, partial(self._up_to_twice, circuit, call))
         except TimeoutError as error:
             raise TimedOut(self.name, f"{self.title} did not answer within this request's time.") from error
 
-    async def _up_to_twice(self, url: str, call: Callable[..., Coroutine[Any, Any, T]]) -> T:
+    async def _up_to_twice(self, circuit: Circuit, call: Callable[..., Coroutine[Any, Any, T]]) -> T:
         """Once more after a trouble that may pass, if both fit into the time of one, and not too often."""
         clock = asyncio.get_running_loop().time
-        patience = self._patience(url)
+        patience = self._patience(circuit)
         end = min(clock() + patience, deadline.current() or inf)
         self._retries.asked()
         try:
-            return await call(timeout=_within(patience, self._settings))
+            return await call(seconds=patience)
         except Unasked:
             raise
         except Unavailable as error:
@@ -281,11 +289,11 @@ class Rest(ABC):
             if is_over or clock() + wait >= end or not self._retries.take():
                 raise
         await asyncio.sleep(wait)
-        return await call(timeout=_within(end - clock(), self._settings))
+        return await call(seconds=end - clock())
 
-    def _patience(self, url: str) -> float:
+    def _patience(self, circuit: Circuit) -> float:
         """Seconds that a read may take: while it tries whether the source is back, little more than usual."""
-        if self._circuit(url).state is CircuitState.CLOSED:
+        if circuit.state is CircuitState.CLOSED:
             return self.timeout
         usual = self.record.percentile(95) or 0
         return min(self.timeout, max(self._settings.probe_interval, 2 * usual))
@@ -331,6 +339,7 @@ class Rest(ABC):
         read: Callable[[bytes], T],
         *,
         params: Mapping[str, str] | None = None,
+        seconds: float | None = None,
         **request: Any,
     ) -> T:
         if self.mode is Mode.OFF:
@@ -338,27 +347,24 @@ class Rest(ABC):
                 self.name, f"{self.title} is not connected: `switchboard doctor` says what to set."
             )
         url = self._url(path)
-        self._check_circuit(url)
         circuit = self._circuit(url)
+        self._check(circuit)
         turn, ending = circuit.begin(), None
         call = self.record.call(question)
         status, body, detail = 0, b"", None
         with tracing.span(f"{self.name} {question}", Kind.CLIENT) as span:
             try:
-                with call, self._border():
+                with call, self._border:
                     query = {**(params or {}), **self.parameters(self._settings)}
-                    async with self._session.request(
-                        method,
-                        url,
-                        params=query,
-                        allow_redirects=False,
-                        headers=tracing.headers(),
-                        **request,
-                    ) as response:
-                        status, body = response.status, await self._body(response)
+                    if method == "GET":
+                        patience = self.timeout if seconds is None else seconds
+                        asked = self._fetcher.get(url, query, tracing.headers(), patience)
+                    else:
+                        asked = self._sent(method, url, query, **request)
+                    status, headers, body = await asked
                     if refusal := self._refusal(status, body):
                         if isinstance(refusal, Unavailable):
-                            refusal.retry_after = _seconds(response.headers.get("Retry-After"))
+                            refusal.retry_after = _seconds(headers.get("Retry-After"))
                         raise refusal
                     try:
                         return read(body)
@@ -396,8 +402,7 @@ class Rest(ABC):
         if outcome != "ok":
             span.fail(outcome)
 
-    def _check_circuit(self, url: str) -> None:
-        circuit = self._circuit(url)
+    def _check(self, circuit: Circuit) -> None:
         wait = circuit.wait
         if wait is None:
             return
@@ -405,16 +410,12 @@ class Rest(ABC):
         when = f"tried again in {ceil(wait)} s" if wait else "being tried again at this moment"
         raise Unasked(self.name, f"{self.title} {why} and is {when}.")
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()  # many chunks would leave the heap in pieces
-        try:
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    raise Malformed(self.name, f"{self.title} answered more than we are ready to read.")
-            return bytes(body)
-        finally:
-            body.clear()  # as above
+    async def _sent(self, method: str, url: str, query: Mapping[str, str], **request: Any) -> Answer:
+        """By the session, which knows how to send a body."""
+        async with self._session.request(
+            method, url, params=query, allow_redirects=False, headers=tracing.headers(), **request
+        ) as response:
+            return Answer(response.status, response.headers, await body_of(response.content, LARGEST_ANSWER))
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         """The error that an answer is, by its status; a vendor with manners of its own overrides it."""
@@ -443,21 +444,36 @@ class Rest(ABC):
             vendor_message=vendor_message,
         )
 
-    @contextmanager
-    def _border(self) -> Iterator[None]:
-        """Where foreign exceptions end; tests/adapters/test_rest.py is the list of what is mapped."""
-        try:
-            yield
-        except TimeoutError as error:  # before ClientError: aiohttp's time-outs are both
-            raise TimedOut(self.name, f"{self.title} did not answer in time.") from _discreet(error)
-        except UNREADABLE as error:
-            raise Malformed(self.name, f"{self.title} answered something we cannot read.") from error
-        except aiohttp.ClientResponseError as error:
-            raise Malformed(self.name, f"{self.title} did not answer in HTTP.") from _discreet(error)
-        except aiohttp.ClientPayloadError as error:
-            raise Unavailable(self.name, f"{self.title} broke off its answer: try again later.") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(self.name, f"{self.title} cannot be reached: try again later.") from error
+
+class _Border:
+    """Where foreign exceptions end; tests/adapters/test_rest.py is the list of what is mapped."""
+
+    __slots__ = ("_name", "_title")
+
+    def __init__(self, name: str, title: str) -> None:
+        self._name = name
+        self._title = title
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, SourceError):
+            return
+        name, title = self._name, self._title
+        if isinstance(error, TimeoutError):  # before ClientError: aiohttp's time-outs are both
+            raise TimedOut(name, f"{title} did not answer in time.") from _discreet(error)
+        if isinstance(error, UNREADABLE):
+            raise Malformed(name, f"{title} answered something we cannot read.") from error
+        if isinstance(error, TooLarge):
+            raise Malformed(name, f"{title} answered more than we are ready to read.") from error
+        if isinstance(error, aiohttp.ClientResponseError):
+            raise Malformed(name, f"{title} did not answer in HTTP.") from _discreet(error)
+        if isinstance(error, aiohttp.ClientPayloadError):
+            raise Unavailable(name, f"{title} broke off its answer: try again later.") from error
+        if isinstance(error, aiohttp.ClientError | OSError):
+            raise Unavailable(name, f"{title} cannot be reached: try again later.") from error
 
 
 _WORSE = CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN

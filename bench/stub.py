@@ -20,6 +20,8 @@ from bench.peers import upstream
 from tests.services import HOST
 
 PEOPLE, AGENTS = 100, 10
+BACKLOG = 4096
+"""Connections that may wait to be accepted: one that the kernel drops comes again only after a second."""
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -137,7 +139,7 @@ class Stub(asyncio.Protocol):
 
 async def serve(port: int, mercately: float = 0, poster: float = 0) -> None:
     stub = partial(Stub, mercately, poster)
-    server = await asyncio.get_running_loop().create_server(stub, HOST, port)
+    server = await asyncio.get_running_loop().create_server(stub, HOST, port, backlog=BACKLOG)
     await server.serve_forever()
 
 

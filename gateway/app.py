@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from adapters import open_adapters, tracing
 from adapters.lines import Lines
@@ -100,10 +100,14 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
     gate = request.app[GATE]
     started, status = perf_counter(), 499  # as proxies log a client that left
     path = _path(request)
-    with bound_contextvars(request_id=request_id), _arrived(request), _step(request, path) as step:
+    before = bind_contextvars(request_id=request_id)
+    with _arrived(request), _step(request, path) as step:
         try:
-            async with gate.admitted(request):
+            leave = await gate.admit(request)
+            try:
                 response = gate.preflight(request) or await handler(request)
+            finally:
+                leave()
             status = response.status
         except web.HTTPException as answer:
             status = answer.status
@@ -126,6 +130,7 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
                 ms=round(seconds * 1000, 1),
                 **_what_was_asked(request),
             )
+            reset_contextvars(**before)
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
     return response

@@ -105,13 +105,11 @@ class _Connection(RequestHandler):
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        too_slow = self._loop.call_later(SLOWEST_READER, self._give_up)
         try:
-            async with asyncio.timeout(SLOWEST_READER):
-                finished = await super().finish_response(request, resp, start_time)
-        except TimeoutError:
-            if self.transport is not None:
-                self.transport.abort()
-            return resp, True
+            finished = await super().finish_response(request, resp, start_time)
+        finally:
+            too_slow.cancel()
         if resp.status == 408:  # aiohttp would wait for the rest of the body once more
             self.force_close()
         is_packed = hdrs.CONTENT_ENCODING in request.headers
@@ -137,6 +135,10 @@ class _Connection(RequestHandler):
         if self._has_begun and self.transport is not None:
             self.transport.write(_LATE)
         self.force_close()
+
+    def _give_up(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
     def _no_hurry(self) -> None:
         if self._head is not None:

@@ -3,21 +3,23 @@
 import asyncio
 import hmac
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import lru_cache
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from math import ceil
 from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import hdrs, web
+from multidict import istr
 
 from adapters.errors import SourceError
 from gateway.settings import REPORTS, Settings
 from gateway.strain import WHILE, Strain
 from resolvers.caller import Caller, Kind
 from resolvers.sending.limits import Limits, open_limits
+
+Leave = Callable[[], None]
 
 BURST = 2.0
 """Seconds' worth of requests that a caller may make at once."""
@@ -35,13 +37,13 @@ FULL = "There is more to do than can be done at once: come again in a moment."
 OPEN = ("/health/",)
 """Always let in, for they say how we are."""
 _EXPOSED = ", ".join(("X-Request-Id", hdrs.RETRY_AFTER))
-_SAFE = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+_SAFE = (
+    (hdrs.CACHE_CONTROL, "no-store"),
+    (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
+    (istr("Referrer-Policy"), "no-referrer"),
+    (istr("X-Content-Type-Options"), "nosniff"),
+    (istr("X-Frame-Options"), "DENY"),
+)
 
 
 class Gate:
@@ -67,18 +69,20 @@ class Gate:
         async with open_limits(self._redis, self._environment) as self._limits:
             yield
 
-    @asynccontextmanager
-    async def admitted(self, request: web.Request) -> AsyncIterator[None]:
-        """Raises the answer for whom there is no room now, or who comes from where nobody may."""
+    async def admit(self, request: web.Request) -> Leave:
+        """Answers how they leave; raises the answer for whom there is no room now, or who may not come in."""
         if request.path.startswith(OPEN):
-            yield
-            return
+            return _nothing
         self._refuse_foreign_page(request)
         caller = self._caller(request)
-        async with self._a_place(request, caller):
+        leave = await self._take_place(request, caller)
+        try:
             if not self._is_report(request):
                 await self._refuse_flood_from(caller)
-            yield
+        except BaseException:
+            leave()
+            raise
+        return leave
 
     async def operation(self, request: web.Request, caller: Caller) -> None:
         """Over a WebSocket; refused as if it were a request."""
@@ -122,34 +126,31 @@ class Gate:
 
     async def mark(self, request: web.Request, response: web.StreamResponse) -> None:
         """The headers by which browsers do with an answer what we mean them to."""
-        for name, value in _SAFE.items():
-            response.headers.setdefault(name, value)
+        headers = response.headers
+        for name, value in _SAFE:
+            if name not in headers:
+                headers[name] = value
         if self._origins:
             response.headers.add(hdrs.VARY, hdrs.ORIGIN)
             if (origin := request.headers.get(hdrs.ORIGIN)) in self._origins:
                 response.headers["Access-Control-Allow-Origin"] = origin
                 response.headers["Access-Control-Expose-Headers"] = _EXPOSED
 
-    @asynccontextmanager
-    async def _a_place(self, request: web.Request, caller: str) -> AsyncIterator[None]:
-        if _stays(request):
-            if self._sockets.total() >= self._most_sockets:
-                raise busy("Too many sockets are open: come again in a moment.")
-            if self._sockets[caller] >= self._most_sockets_each and not is_here(caller):
-                raise busy("You have too many sockets open: close one, or use one for several operations.")
-            self._sockets[caller] += 1
-            try:
-                yield
-            finally:
-                self._sockets[caller] -= 1
-                if not self._sockets[caller]:
-                    del self._sockets[caller]
-            return
-        await self._take()
-        try:
-            yield
-        finally:
-            self._leave()
+    async def _take_place(self, request: web.Request, caller: str) -> Leave:
+        if not _stays(request):
+            await self._take()
+            return self._leave
+        if self._sockets.total() >= self._most_sockets:
+            raise busy("Too many sockets are open: come again in a moment.")
+        if self._sockets[caller] >= self._most_sockets_each and not is_here(caller):
+            raise busy("You have too many sockets open: close one, or use one for several operations.")
+        self._sockets[caller] += 1
+        return partial(self._leave_socket, caller)
+
+    def _leave_socket(self, caller: str) -> None:
+        self._sockets[caller] -= 1
+        if not self._sockets[caller]:
+            del self._sockets[caller]
 
     @property
     def _room(self) -> int:
@@ -200,7 +201,9 @@ class Gate:
 
     def _is_report(self, request: web.Request) -> bool:
         """Hyber's, which come as fast as a broadcast goes."""
-        return hmac.compare_digest(request.path.encode(errors="surrogatepass"), self._reports)
+        return bool(self._reports) and hmac.compare_digest(
+            request.path.encode(errors="surrogatepass"), self._reports
+        )
 
     async def _refuse_flood_from(self, address: str) -> None:
         if not is_here(address):
@@ -220,9 +223,10 @@ class Gate:
 
     def _caller(self, request: web.Request) -> str:
         """Their address, as the proxies in front of us that we trust have it."""
-        passed = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",")]
-        if self._proxies and len(passed) >= self._proxies and passed[-self._proxies]:
-            return passed[-self._proxies][:64]
+        if self._proxies:
+            passed = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",")]
+            if len(passed) >= self._proxies and passed[-self._proxies]:
+                return passed[-self._proxies][:64]
         return request.remote or ""
 
 
@@ -260,3 +264,6 @@ def is_here(address: str) -> bool:
         return not address or ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def _nothing() -> None: ...

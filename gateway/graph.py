@@ -2,12 +2,12 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import strawberry
 import structlog
@@ -23,18 +23,21 @@ from graphql import (
     specified_rules,
     validate,
 )
+from graphql import ExecutionResult as GraphQLExecutionResult
 from graphql.type.definition import GraphQLResolveInfoHelpers
 from graphql.validation import validation_context
 from graphql.validation.rules import max_introspection_depth_rule, overlapping_fields_can_be_merged
 from graphql.validation.validate import ValidationAbortedError
+from strawberry.execution import optimized_is_awaitable
 from strawberry.extensions import SchemaExtension
 from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.schema import StreamResult
+from strawberry.schema.schema import DEFAULT_ALLOWED_OPERATION_TYPES, StreamResult
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType as Kind
 
 from adapters import tracing
 from adapters.cache import stale_answers
@@ -257,11 +260,62 @@ class Graph(strawberry.Schema):
     async def execute(self, query: str | None, *args: Any, **kwargs: Any) -> ExecutionResult:
         started, context = perf_counter(), kwargs["context_value"]
         with tracing.span(OPERATION) as span:
-            seen = _fit_to_be_seen(await super().execute(query, *args, **kwargs), context)
+            is_alone = not (self.extensions or self.directives)
+            execute = self._execute_alone if is_alone else super().execute
+            seen = _fit_to_be_seen(await execute(query, *args, **kwargs), context)
             failed = codes(seen.errors or ())
             _tell(span, context, failed)
         context.counts.operation(context.operation, failed, perf_counter() - started)
         return seen
+
+    async def _execute_alone(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any = None,
+        root_value: Any = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[Kind] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """As Strawberry does it, and graphql-core, without the steps that are there for extensions."""
+        execution = self._create_execution_context(
+            query,
+            DEFAULT_ALLOWED_OPERATION_TYPES if allowed_operation_types is None else allowed_operation_types,
+            variable_values,
+            context_value,
+            root_value,
+            operation_name=operation_name,
+            operation_extensions=operation_extensions,
+        )
+        if failed := await self._prepare_operation_async(execution, _NoExtensions(execution, [])):
+            return ExecutionResult(None, failed.errors, execution.extensions_results)
+        try:
+            done = self._executed(execution, operation_extensions)
+            if not isinstance(done, GraphQLExecutionResult):
+                done = await done
+        except GraphQLError as error:
+            done = GraphQLExecutionResult(None, [error])
+        except Exception as error:
+            done = GraphQLExecutionResult(None, [GraphQLError(str(error), original_error=error)])
+        return ExecutionResult(done.data, done.errors, execution.extensions_results)
+
+    def _executed(self, execution: ExecutionContext, extensions: dict[str, Any] | None) -> Any:
+        """The result, or an awaitable of it."""
+        executor = self.execution_context_class.build(
+            self._schema,
+            cast("DocumentNode", execution.graphql_document),
+            execution.root_value,
+            execution.context,
+            execution.variables,
+            execution.operation_name,
+            middleware=_NO_MIDDLEWARE,
+            is_awaitable=cast("Any", optimized_is_awaitable),
+            operation_extensions=extensions,
+        )
+        if isinstance(executor, list):  # what is wrong with its variables
+            return GraphQLExecutionResult(None, executor)
+        return executor.execute_operation()
 
     async def stream(self, query: Asked | str | None, *args: Any, **kwargs: Any) -> StreamResult:
         """On a connection that stays, and whose own context all its operations would share."""

@@ -1,17 +1,17 @@
 """Customers: lists of them from the directory; one of them from every source that knows them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from adapters import Adapters
+from adapters import RESTS, Adapters
 from adapters.errors import Unavailable
 from adapters.mercately import client as mercately
-from adapters.rest import Rest
 from adapters.storage.directory import Entry, Filter
 from resolvers.changes import shown
 from resolvers.connections import check_first, connection, from_cursor, to_cursor
@@ -88,12 +88,13 @@ async def page_of_customers(
 ) -> CustomerConnection:
     check_first(first)
     directory = adapters.storage.directory
-    people = await directory.page(filter, "" if after is None else from_cursor(after), first)
-    theirs = await directory.of_persons(people.persons)
+    behind = "" if after is None else from_cursor(after)
+    people, theirs = await directory.page_of_entries(filter, behind, first)
     persons = [person for person in people.persons if person in theirs]
+    known = _of_directory(adapters, stale, [theirs[person] for person in persons])
     return connection(
         CustomerConnection,
-        [_of_directory(adapters, stale, theirs[person]) for person in persons],
+        known,
         lambda index: to_cursor(persons[index]),
         has_next=people.has_more,
         after=after,
@@ -125,19 +126,19 @@ async def load_customers_in(
     rows = {("mercately", row.customer_row_id) for row in conversations if row.customer_row_id}
     entries = await directory.of_rows(rows)
     theirs = await directory.of_persons({entry.person for entry in entries.values() if entry.person})
-    known = {
-        row: _of_directory(adapters, stale, theirs[entry.person])
-        for (_, row), entry in entries.items()
-        if entry.person in theirs
-    }
+    there = {row: theirs[entry.person] for (_, row), entry in entries.items() if entry.person in theirs}
+    known = dict(zip(there, _of_directory(adapters, stale, there.values()), strict=True))
     return [known.get(row.customer_row_id or 0) or to_customer_as_told(row, region) for row in conversations]
 
 
-def _of_directory(adapters: Adapters, stale: Stale, entries: Sequence[Entry]) -> Customer:
+def _of_directory(adapters: Adapters, stale: Stale, people: Collection[Sequence[Entry]]) -> list[Customer]:
     """As of the last refresh; whoever asks is told should that be because a source is down."""
-    for entry in entries:
-        source = getattr(adapters, entry.source, None)
-        if isinstance(source, Rest) and source.record.down_since:
-            moment = datetime.fromtimestamp(entry.as_of / 1000, UTC)
-            stale.note(entry.source, moment, source.record.last_code or Unavailable.code)
-    return to_customer(entries)
+    for rest in RESTS:
+        record = getattr(adapters, rest.name).record
+        if not record.down_since:
+            continue
+        for entry in chain.from_iterable(people):
+            if entry.source == rest.name:
+                moment = datetime.fromtimestamp(entry.as_of / 1000, UTC)
+                stale.note(entry.source, moment, record.last_code or Unavailable.code)
+    return [to_customer(entries) for entries in people]

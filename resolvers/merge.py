@@ -32,8 +32,7 @@ Said = dict[str, Any]
 ROW = "mercately-row"
 """The source, so to speak, of whom only conversations have told yet: the key is Mercately's row."""
 
-NOTHING: tuple[object, ...] = (None, "", [])
-
+_SOURCES = {source.value: source for source in Source}
 _GENDERS = {everyprint.Gender.MALE: Gender.MALE, everyprint.Gender.FEMALE: Gender.FEMALE}
 _SEXES = {1: Gender.MALE, 2: Gender.FEMALE}
 _IDENTIFICATIONS = {each.value: each for each in IdentificationType}
@@ -44,21 +43,23 @@ def to_customer(
 ) -> Customer:
     """All entries of one person; where sources differ, the first in the order of identity is right."""
     by_key = {Key(entry.source, entry.key): entry for entry in entries}
-    keys = sorted(by_key, key=order)
+    keys = sorted(by_key, key=order) if len(by_key) > 1 else list(by_key)
     entries = [by_key[key] for key in keys]
     said: Said = {}
     for entry in reversed(entries):
-        known = _READERS[entry.source](entry)
-        said |= {field: value for field, value in known.items() if value not in NOTHING}
+        for field, value in _READERS[entry.source](entry).items():
+            if value or value is False:
+                said[field] = value
+    member_keys = [f"{source}:{id}" for source, id in keys]
     return Customer(
-        id=to_id("Customer", entries[0].person or str(keys[0])),
-        sources=[Source(source) for source in dict.fromkeys(key.source for key in keys)],
+        id=to_id("Customer", entries[0].person or member_keys[0]),
+        sources=[_SOURCES[source] for source in dict.fromkeys([key.source for key in keys])],
         as_of=as_of or _as_of(entries),
-        member_keys=tuple(map(str, keys)),
-        group_keys=tuple(f"{entry.source}:{entry.group_key}" for entry in entries if entry.group_key),
-        row_ids=tuple(entry.row_number for entry in entries if entry.row_number),
-        phones=tuple(dict.fromkeys(entry.phone for entry in entries if entry.phone)),
-        messenger_ids=tuple(entry.key for entry in entries if entry.source == "everyprint"),
+        member_keys=tuple(member_keys),
+        group_keys=tuple([f"{entry.source}:{entry.group_key}" for entry in entries if entry.group_key]),
+        row_ids=tuple([entry.row_number for entry in entries if entry.row_number]),
+        phones=tuple(dict.fromkeys([entry.phone for entry in entries if entry.phone])),
+        messenger_ids=tuple([entry.key for entry in entries if entry.source == "everyprint"]),
         gap=gap,
         **said,
     )
@@ -154,9 +155,19 @@ def _poster(entry: Entry) -> Said:
     }
 
 
+class _KeptByMercately(mercately.Customer, frozen=True, kw_only=True):
+    def __post_init__(self) -> None:
+        """It was tidied before it was kept."""
+
+
+class _KeptByPoster(poster.Client, frozen=True):
+    def __post_init__(self) -> None:
+        """As well."""
+
+
 _read_everyprint = msgspec.json.Decoder(everyprint.Customer).decode
-_read_mercately = msgspec.json.Decoder(mercately.Customer).decode
-_read_poster = msgspec.json.Decoder(poster.Client).decode
+_read_mercately = msgspec.json.Decoder(_KeptByMercately).decode
+_read_poster = msgspec.json.Decoder(_KeptByPoster).decode
 _READERS: Mapping[str, Callable[[Entry], Said]] = {
     "everyprint": _everyprint,
     "mercately": _mercately,

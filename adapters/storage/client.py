@@ -23,6 +23,7 @@ from adapters.storage.api_keys import ApiKeys
 from adapters.storage.attic import Attic
 from adapters.storage.broadcasts import Broadcasts
 from adapters.storage.chunks import Chunks
+from adapters.storage.cursor import fetch_at_once
 from adapters.storage.database import PATIENCE, Database, border
 from adapters.storage.directory import Directory
 from adapters.storage.everyprint import Everyprint
@@ -144,6 +145,8 @@ def _sqlite(url: str, connections: int, threads: WeakSet[Thread]) -> AsyncEngine
     in_memory = not path or path == ":memory:"  # of such there is one connection, or each has its own
     pool = {} if in_memory else {"pool_size": connections, "max_overflow": 0}
     engine = create_async_engine(url, hide_parameters=True, async_creator=connect, **pool)
+
+    fetch_at_once(engine)
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:

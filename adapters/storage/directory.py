@@ -22,7 +22,7 @@ from adapters.storage.database import (
     writes,
     writes_identity,
 )
-from adapters.storage.entries import Entry, remove_entries, to_entry, write_entries
+from adapters.storage.entries import ROWS, Entry, remove_entries, to_entry, write_entries
 from adapters.storage.identity import Key
 from adapters.storage.people import EVERYBODY, WINDOW, Filter, People, Walk
 from adapters.storage.tables import ENTRY, TAG, DirectoryEntryRow, DirectoryPassRow, DirectoryTagRow
@@ -124,15 +124,15 @@ class Directory(Questions):
 
     @reads
     async def entries(self, connection: AsyncConnection, keys: Collection[Key]) -> dict[Key, Entry]:
-        rows = await found_by_key(connection, _ROWS, *_KEY, keys)
-        return {Key(row.source, row.key): to_entry(row) for row in rows}
+        entries = map(to_entry, await found_by_key(connection, ROWS, *_KEY, keys))
+        return {Key(entry.source, entry.key): entry for entry in entries}
 
     @reads
     async def of_rows(
         self, connection: AsyncConnection, numbers: Collection[tuple[str, int]]
     ) -> dict[tuple[str, int], Entry]:
-        rows = await found_by_key(connection, _ROWS, _KEY[0], col(DirectoryEntryRow.row_number), numbers)
-        return {(row.source, row.row_number): to_entry(row) for row in rows}
+        rows = await found_by_key(connection, ROWS, _KEY[0], col(DirectoryEntryRow.row_number), numbers)
+        return {(entry.source, entry.row_number or 0): entry for entry in map(to_entry, rows)}
 
     @reads
     async def of_phones(self, connection: AsyncConnection, phones: Collection[str]) -> dict[str, list[Entry]]:
@@ -160,13 +160,24 @@ class Directory(Questions):
         self, connection: AsyncConnection, filter: Filter = EVERYBODY, after: str = "", count: int = 50
     ) -> People:
         """People in the order of their ids, each once, whatever number of entries they have."""
-        persons = await Walk(connection, filter, self.window, after).first(count + 1)
-        return People(persons[:count], has_more=len(persons) > count)
+        return await self._walk(connection, filter, after, count)
+
+    @reads
+    async def page_of_entries(
+        self, connection: AsyncConnection, filter: Filter, after: str, count: int
+    ) -> tuple[People, dict[str, list[Entry]]]:
+        """The same people, with the entries of each."""
+        people = await self._walk(connection, filter, after, count)
+        return people, await _by(connection, "person", people.persons)
 
     @reads
     async def count(self, connection: AsyncConnection, filter: Filter = EVERYBODY) -> int | None:
         """How many people in all; None when to count them would be a walk through too many."""
         return await Walk(connection, filter, self.window).count()
+
+    async def _walk(self, connection: AsyncConnection, filter: Filter, after: str, count: int) -> People:
+        persons = await Walk(connection, filter, self.window, after).first(count + 1)
+        return People(persons[:count], has_more=len(persons) > count)
 
     # Parts of the above, each a transaction
 
@@ -193,7 +204,6 @@ class Directory(Questions):
         await write_entries(connection, entries)
 
 
-_ROWS = select(DirectoryEntryRow)
 _KEY = col(DirectoryEntryRow.source), col(DirectoryEntryRow.key)
 
 
@@ -220,7 +230,7 @@ async def _go_on(connection: AsyncConnection, current: Pass, **values: int) -> N
 
 async def _by(connection: AsyncConnection, name: str, values: Collection[str]) -> dict[str, list[Entry]]:
     answers = defaultdict[str, list[Entry]](list)
-    ordered, named = _ROWS.order_by(col(DirectoryEntryRow.id)), getattr(DirectoryEntryRow, name)
-    for row in await found(connection, ordered, named, values):
-        answers[getattr(row, name)].append(to_entry(row))
+    ordered, named = ROWS.order_by(col(DirectoryEntryRow.id)), getattr(DirectoryEntryRow, name)
+    for entry in map(to_entry, await found(connection, ordered, named, values)):
+        answers[getattr(entry, name)].append(entry)
     return dict(answers)

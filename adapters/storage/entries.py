@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Text, delete, insert, select, type_coerce, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
@@ -62,6 +62,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """The source's whole answer, as JSON."""
     as_of: int
     """When the source was asked for it: UTC, milliseconds."""
+
+
+ROWS: Rows = select(
+    *(
+        type_coerce(ENTRY.c[name], Text) if name in ("tags", "profile") else ENTRY.c[name]
+        for name in Entry.__struct_fields__
+    )
+)
+"""What an entry is made of, in the order of its fields; JSON as the text that it is stored as."""
+
+_read_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class _Consent(msgspec.Struct):
@@ -122,8 +133,11 @@ async def remove_entries(connection: AsyncConnection, keys: Collection[Key]) -> 
 
 
 def to_entry(row: AnyRow) -> Entry:
-    named = {name: getattr(row, name) for name in Entry.__struct_fields__}
-    return Entry(**named | {"tags": msgspec.json.decode(row.tags, type=tuple[str, ...])})
+    """Of a row of `ROWS`."""
+    values: dict[str, Any] = dict(zip(Entry.__struct_fields__, row, strict=True))
+    values["tags"] = () if values["tags"] == "[]" else _read_tags(values["tags"])
+    values["profile"] = values["profile"].encode()
+    return Entry(**values)
 
 
 def words_of(entry: Entry) -> str:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import strawberry
 from strawberry.dataloader import DataLoader
@@ -12,37 +12,37 @@ from schema.relations import relation
 
 
 class Loaders(ABC):
-    """Who finds them; those of one operation."""
+    """Who finds them, or rows that have their attributes; those of one operation."""
 
     @abstractmethod
-    async def posts(self) -> "list[Post]": ...
+    async def posts(self) -> list[Any]: ...
 
     @abstractmethod
-    async def customers(self, page: int) -> "CustomerPage": ...
+    async def customers(self, page: int) -> Any: ...
 
     @abstractmethod
-    async def conversations(self, page: int) -> "ConversationPage": ...
+    async def conversations(self, page: int) -> Any: ...
 
     @cached_property
-    def user(self) -> "DataLoader[int, User]":
+    def user(self) -> DataLoader[int, Any]:
         return DataLoader(self._users)
 
     @cached_property
-    def customer(self) -> "DataLoader[int, Customer]":
+    def customer(self) -> DataLoader[int, Any]:
         return DataLoader(self._customers)
 
     @cached_property
-    def agent(self) -> "DataLoader[int, Agent | None]":
+    def agent(self) -> DataLoader[int, Any]:
         return DataLoader(self._agents)
 
     @abstractmethod
-    async def _users(self, ids: Sequence[int]) -> "list[User]": ...
+    async def _users(self, ids: Sequence[int]) -> list[Any]: ...
 
     @abstractmethod
-    async def _customers(self, ids: Sequence[int]) -> "list[Customer]": ...
+    async def _customers(self, ids: Sequence[int]) -> list[Any]: ...
 
     @abstractmethod
-    async def _agents(self, ids: Sequence[int]) -> "list[Agent | None]": ...
+    async def _agents(self, ids: Sequence[int]) -> list[Any]: ...
 
 
 class HasLoaders(Protocol):
@@ -143,8 +143,10 @@ class Query:
 
     @strawberry.field
     async def customers(self, info: Info, page: int = 1) -> CustomerPage:
-        return await info.context.loaders.customers(page)
+        found: CustomerPage = await info.context.loaders.customers(page)
+        return found
 
     @strawberry.field
     async def conversations(self, info: Info, page: int = 1) -> ConversationPage:
-        return await info.context.loaders.conversations(page)
+        found: ConversationPage = await info.context.loaders.conversations(page)
+        return found

@@ -13,17 +13,7 @@ import msgspec
 from adapters import Adapters, open_adapters
 from adapters.rest import Mode, Path, Rest, Source
 from bench.peers import nouns
-from bench.peers.nouns import (
-    Agent,
-    Conversation,
-    ConversationPage,
-    Customer,
-    CustomerPage,
-    Post,
-    Query,
-    Tag,
-    User,
-)
+from bench.peers.nouns import Query
 from bench.serving import be_patient, share_nothing
 from gateway import app
 from gateway.cli import main
@@ -140,86 +130,32 @@ class Upstream(Rest):
         return await self._get("conversations", "/conversations", Conversations, page=str(page))
 
 
-def to_user(row: UserRow) -> User:
-    return User(
-        id=row.id,
-        name=row.name,
-        username=row.username,
-        email=row.email,
-        phone=row.phone,
-        website=row.website,
-    )
-
-
-def to_post(row: PostRow) -> Post:
-    return Post(id=row.id, user_id=row.user_id, title=row.title, body=row.body)
-
-
-def to_customer(row: CustomerRow) -> Customer:
-    return Customer(
-        id=row.id,
-        first_name=row.first_name,
-        last_name=row.last_name,
-        email=row.email,
-        phone=row.phone,
-        id_type=row.id_type,
-        id_number=row.id_number,
-        address=row.address,
-        city=row.city,
-        state=row.state,
-        zip_code=row.zip_code,
-        notes=row.notes,
-        agent_id=row.agent_id,
-        whatsapp_opt_in=row.whatsapp_opt_in,
-        created_at=row.created_at,
-        tags=[Tag(id=tag.id, tag=tag.tag) for tag in row.tags],
-    )
-
-
-def to_agent(row: AgentRow) -> Agent:
-    return Agent(
-        id=row.id, first_name=row.first_name, last_name=row.last_name, email=row.email, role=row.role
-    )
-
-
-def to_conversation(row: ConversationRow) -> Conversation:
-    return Conversation(
-        id=row.id,
-        status=row.status,
-        channel=row.channel,
-        agent_id=row.agent_id,
-        customer_id=row.customer_id,
-        unread=row.unread,
-        last_message=row.last_message,
-        last_interaction=row.last_interaction,
-    )
-
-
 class Loaders(nouns.Loaders):
+    """What the upstream says has the attributes of the nouns, and the graph reads no more: so it is one.
+
+    The peers in Node do the same with what they have parsed.
+    """
+
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    async def posts(self) -> list[Post]:
-        return [to_post(row) for row in await self._upstream.posts()]
+    async def posts(self) -> list[PostRow]:
+        return await self._upstream.posts()
 
-    async def customers(self, page: int) -> CustomerPage:
-        said = await self._upstream.customers(page)
-        rows = [to_customer(row) for row in said.customers]
-        return CustomerPage(results=said.results, total_pages=said.total_pages, customers=rows)
+    async def customers(self, page: int) -> Customers:
+        return await self._upstream.customers(page)
 
-    async def conversations(self, page: int) -> ConversationPage:
-        said = await self._upstream.conversations(page)
-        rows = [to_conversation(row) for row in said.conversations]
-        return ConversationPage(results=said.results, total_pages=said.total_pages, conversations=rows)
+    async def conversations(self, page: int) -> Conversations:
+        return await self._upstream.conversations(page)
 
-    async def _users(self, ids: Sequence[int]) -> list[User]:
-        return [to_user(row) for row in await all_of(self._upstream.user(id) for id in ids)]
+    async def _users(self, ids: Sequence[int]) -> list[UserRow]:
+        return await all_of(self._upstream.user(id) for id in ids)
 
-    async def _customers(self, ids: Sequence[int]) -> list[Customer]:
-        return [to_customer(row) for row in await all_of(self._upstream.customer(id) for id in ids)]
+    async def _customers(self, ids: Sequence[int]) -> list[CustomerRow]:
+        return await all_of(self._upstream.customer(id) for id in ids)
 
-    async def _agents(self, ids: Sequence[int]) -> list[Agent | None]:
-        found = {row.id: to_agent(row) for row in await self._upstream.agents()}
+    async def _agents(self, ids: Sequence[int]) -> list[AgentRow | None]:
+        found = {row.id: row for row in await self._upstream.agents()}
         return [found.get(id) for id in ids]
 
 
