@@ -21,7 +21,7 @@ from tests.services import HOST
 
 PEOPLE, AGENTS = 100, 10
 BACKLOG = 4096
-"""Connections that may wait to be accepted: one that the kernel drops comes again a second later, too late."""
+"""Connections that may wait to be accepted: one that the kernel drops comes again only after a second."""
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
