@@ -12,8 +12,8 @@ V = TypeVar("V")
 
 MOST = 100
 """So many are asked for at once."""
-COMPANY, COMPANY_UNAWAITED = 0.003, 0.05
-"""Seconds to wait for others, where the last one did not come alone; and where no client waits meanwhile."""
+COMPANY = 0.003
+"""Seconds to wait for others, where the last one did not come alone."""
 
 
 class Together(Generic[K, V]):
@@ -26,15 +26,10 @@ class Together(Generic[K, V]):
     """
 
     def __init__(
-        self,
-        ask: Callable[[Sequence[K]], Awaitable[Sequence[V | Exception]]],
-        *,
-        in_turn: bool = True,
-        company: float = COMPANY,
+        self, ask: Callable[[Sequence[K]], Awaitable[Sequence[V | Exception]]], *, in_turn: bool = True
     ) -> None:
         self._ask = ask
         self._in_turn = in_turn
-        self._company = company
         self._waiting: list[tuple[K, asyncio.Future[V], tracing.Trace | None]] = []
         self._gathering: asyncio.Task[None] | None = None
         self._asking = set[asyncio.Task[None]]()
@@ -52,7 +47,7 @@ class Together(Generic[K, V]):
         try:
             while self._waiting:
                 # At the least those who come in the same turn of the loop.
-                await asyncio.sleep(self._company if self._had_company else 0)
+                await asyncio.sleep(COMPANY if self._had_company else 0)
                 some, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
                 self._had_company = len(some) > 1
                 if self._in_turn:

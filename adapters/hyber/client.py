@@ -16,7 +16,7 @@ from adapters.hyber.message import Form, Message
 from adapters.hyber.report import Report, Wire
 from adapters.hyber.sandbox import HyberSandbox
 from adapters.rest import UNREADABLE, Mode, Path, Rest, Source
-from adapters.together import COMPANY_UNAWAITED, Together
+from adapters.together import Together
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ class Hyber(Rest):
     def __init__(self, settings: Source, mode: Mode, session: ClientSession) -> None:
         super().__init__(settings, mode, session)
         # One that answers slowly keeps nobody waiting who comes later.
-        self._sending = Together(self._send_all, in_turn=False, company=COMPANY_UNAWAITED)
+        self._sending = Together(self._send_all, in_turn=False)
 
     @classmethod
     def headers(cls, settings: HyberSettings) -> Mapping[str, str]:

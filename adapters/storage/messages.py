@@ -56,7 +56,7 @@ from adapters.storage.tables import (
     SuppressionRow,
     now,
 )
-from adapters.together import COMPANY_UNAWAITED, Together
+from adapters.together import Together
 
 T = TypeVar("T")
 
@@ -357,7 +357,7 @@ class Messages(Questions):
         super().__init__(database)
         self._adding = Together(self._add)
         self._claiming = Together(self._claim)
-        self._raising = Together(self._raise, company=COMPANY_UNAWAITED)
+        self._raising = Together(self._raise)
         self._holding = Together(self._hold)
         self._asking_what_is_wanted = Together(self._wanted_nothing)
 
