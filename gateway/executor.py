@@ -7,7 +7,16 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from graphql import DocumentNode, ExecutionResult, GraphQLField, GraphQLObjectType, GraphQLSchema
+import orjson
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    FieldNode,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+)
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.base import StrawberryObjectDefinition
@@ -24,6 +33,8 @@ AFTER = 1
 """So many runs of a document are left to graphql-core..."""
 TOKENS_A_RUN = 100
 """...and one more for each so many tokens that it has: the larger it is, the longer it takes to compile."""
+BYTES_A_CHARACTER = 8
+"""Of memory for what is one character of JSON, about."""
 BASIC = "GraphQLCoreConverter.from_resolver.<locals>._get_basic_result"
 """What Strawberry makes the resolver of a field that has none."""
 
@@ -48,15 +59,19 @@ class Compiled:
         self.size = 0
         """About how many bytes what was compiled of it takes."""
         self._operations: dict[str | None, Operation | None] = {}
+        self._told: dict[str | None, ExecutionResult] = {}
+        """Answers to introspection."""
 
     def run(
         self, executor: StrawberryGraphQLCoreExecutionContext
     ) -> ExecutionResult | Awaitable[ExecutionResult] | None:
         """None where graphql-core has to."""
+        if introspects(executor.operation):
+            return self._told.get(_name(executor.operation))
         if self._runs_before:
             self._runs_before -= 1
             return None
-        operation = self._operation(executor.operation.name.value if executor.operation.name else None)
+        operation = self._operation(_name(executor.operation))
         if operation is None:
             return None
         try:
@@ -64,6 +79,12 @@ class Compiled:
         except NotCompiled:
             return None
         finally:
+            self._account()
+
+    def keep(self, operation: OperationDefinitionNode, result: Any) -> None:
+        """What is said of the schema itself is the same each time."""
+        if introspects(operation) and isinstance(result, ExecutionResult) and not result.errors:
+            self._told[_name(operation)] = result
             self._account()
 
     def _operation(self, name: str | None) -> Operation | None:
@@ -76,9 +97,22 @@ class Compiled:
 
     def _account(self) -> None:
         size = sum(operation.size for operation in self._operations.values() if operation)
+        size += sum(BYTES_A_CHARACTER * len(orjson.dumps(told.data)) for told in self._told.values())
         if size != self.size:
             self._grown(size - self.size)
             self.size = size
+
+
+def introspects(operation: OperationDefinitionNode) -> bool:
+    """Does it ask for the schema and nothing else, each time the same?"""
+    return not operation.variable_definitions and all(
+        isinstance(field, FieldNode) and field.name.value in ("__schema", "__type") and not field.directives
+        for field in operation.selection_set.selections
+    )
+
+
+def _name(operation: OperationDefinitionNode) -> str | None:
+    return operation.name.value if operation.name else None
 
 
 def runs_before(document: DocumentNode, after: int = AFTER) -> int:
@@ -93,7 +127,12 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         result = compiled.run(self) if compiled and serially is None else None
         if isinstance(context, Context):
             context.counts.executed(UseExecutor.CORE if result is None else UseExecutor.COMPILED)
-        return super().execute_operation(serially) if result is None else result
+        if result is not None:
+            return result
+        ours: Any = super().execute_operation(serially)
+        if compiled:
+            compiled.keep(self.operation, ours)
+        return ours
 
 
 def described(type: GraphQLObjectType, field: GraphQLField) -> Described:

@@ -195,6 +195,28 @@ async def test_a_document_is_compiled_when_it_comes_again_the_larger_the_later(
     assert all(answer == answers[0] for answer in answers)
 
 
+async def test_what_is_asked_of_the_schema_itself_is_executed_once(settings: Settings) -> None:
+    """Unless it may differ from time to time."""
+    graph = build_graph()
+    types = "{ __schema { types { name } } }"
+    some = "query ($name: String!) { __type(name: $name) { name } }"
+    async with gateway_on(settings, graph=graph) as gateway:
+        answers = [await gateway.data(types) for _ in range(3)]
+        others = [await gateway.data(some, name=name) for name in ("Agent", "Group")]
+        compiled = graph.prepared(types).compiled
+        async with gateway.session.get(f"{gateway.url}/metrics") as page:
+            executions = [line for line in (await page.text()).splitlines() if "_executions_total{" in line]
+
+    assert answers[0] == answers[1] == answers[2]
+    assert others == [{"__type": {"name": "Agent"}}, {"__type": {"name": "Group"}}]
+    assert compiled
+    assert compiled.size > len(str(answers[0]))
+    assert sorted(line.rpartition("{")[2] for line in executions) == [
+        'executor="compiled"} 2.0',
+        'executor="core"} 3.0',
+    ]
+
+
 def test_what_is_compiled_counts_against_the_memory_of_documents() -> None:
     kept: Cache[str] = Cache(entries=10, size=100)
     kept.put("old", "old", 40)
