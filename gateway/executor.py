@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from operator import attrgetter
@@ -170,9 +171,20 @@ def recognised(type: GraphQLObjectType) -> Callable[[Any], bool] | None:
 async def _load(loader: Callable[[Context], Any], context: Context, keys: list[Any]) -> list[Any]:
     """One after the other they are awaited, and in one batch they are loaded."""
     load, found = loader(context).load, []
-    for future in [load(key) for key in keys]:
-        try:
-            found.append(await future)
-        except Exception as error:
-            found.append(error)
+    futures = [load(key) for key in keys]
+    try:
+        for future in futures:
+            try:
+                found.append(await future)
+            except Exception as error:
+                found.append(error)
+    finally:  # whoever leaves early has not seen what the others are going to say
+        for future in futures[len(found) :]:
+            future.add_done_callback(_see)
     return found
+
+
+def _see(future: asyncio.Future[Any]) -> None:
+    """An error that nobody has seen would be told in the log."""
+    if not future.cancelled():
+        future.exception()

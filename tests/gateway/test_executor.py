@@ -1,5 +1,6 @@
 """The executor behind Strawberry: what it knows of the fields, what it compiles and when."""
 
+import asyncio
 import gc
 from functools import partial
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 import strawberry
 from graphql import ExecutionResult, GraphQLObjectType, GraphQLSchema, execute, parse
 from graphql.execution import MiddlewareManager
+from strawberry.dataloader import DataLoader
 from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission
 from strawberry.schema.config import StrawberryConfig
@@ -193,6 +195,34 @@ async def test_a_document_is_compiled_when_it_comes_again_the_larger_the_later(
             assert (compiled.size > 0) == (at is not None and number >= at)
 
     assert all(answer == answers[0] for answer in answers)
+
+
+async def test_nothing_is_said_of_what_fails_for_somebody_who_has_left() -> None:
+    """Neither when they leave before it fails, nor at the same time."""
+    unseen: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    relation = _described(strawberry.Schema(Query)._schema, "Dog", "friend")
+    for is_late in (True, False):
+        failing = asyncio.Event()
+
+        async def load(keys: list[str], failing: asyncio.Event = failing) -> list[Dog]:
+            await failing.wait()
+            raise ValueError(keys)
+
+        context = SimpleNamespace(loaders=SimpleNamespace(dogs=DataLoader(load)))
+        asking = asyncio.create_task(relation.load(context, ["1", "2", "3"]))
+        await asyncio.sleep(0.01)
+        if is_late:
+            asking.cancel()
+            await asyncio.sleep(0.01)
+        failing.set()
+        asking.cancel()
+        await asyncio.wait([asking])
+        await asyncio.sleep(0.01)
+        del asking, context
+        gc.collect()
+
+    assert unseen == []
 
 
 async def test_what_is_asked_of_the_schema_itself_is_executed_once(settings: Settings) -> None:
