@@ -38,7 +38,7 @@ from adapters.storage.messages import Event, and_then, write_events
 from adapters.storage.tables import CHUNK, DELIVERY, Moment
 
 PAGE = 40_000
-"""So many of their entries are planned in one transaction."""
+"""So many people are planned in one transaction."""
 PAGE_OF_ONE_WRITER = 150_000
 """SQLite writes all leaves of an index anew in every transaction that fills it: the fewer, the faster."""
 CACHE_OF_ONE_WRITER, USUAL_CACHE = 64_000, 2_000
