@@ -94,8 +94,10 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
 @web.middleware
 async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Gives a request its id and its line in the log, and lets no exception out."""
-    # Pipelined requests are started back to back without the loop ever turning: let others in between.
-    await asyncio.sleep(0)
+    # Pipelined requests are started back to back without the loop ever turning: let others in between. Who
+    # has sent but one is not to wait for a turn of the loop, which takes long where there is too much to do.
+    if request.protocol._messages:
+        await asyncio.sleep(0)
     request[REQUEST_ID] = request_id = _request_id(request)
     gate = request.app[GATE]
     started, status = perf_counter(), 499  # as proxies log a client that left

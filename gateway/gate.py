@@ -153,8 +153,13 @@ class Gate:
             del self._sockets[caller]
 
     @property
+    def is_strained(self) -> bool:
+        """Is the processor what all wait for?"""
+        return self._strain.is_too_much
+
+    @property
     def _room(self) -> int:
-        return min(FEW, self._most) if self._strain.is_too_much else self._most
+        return min(FEW, self._most) if self.is_strained else self._most
 
     async def _take(self) -> None:
         """A place; refused where even those who wait are too many, or one would wait for too long."""
