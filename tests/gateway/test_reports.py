@@ -143,7 +143,7 @@ async def test_a_report_is_applied_at_once_whether_alone_or_among_others(gateway
     assert await push(gateway, both) == 200
     failed = await when(gateway, other.id, State.EXPIRED)
 
-    assert await state_of(gateway, one) is State.SEEN
+    await when(gateway, one.id, State.SEEN)
     assert (failed.vendor_code, failed.failure_code) == ("35015", "SOURCE_REJECTED")
     (*_, last) = (await gateway.storage.messages.messages([other.id]))[other.id].events
     assert last.at.year == 2016, "it says when it was"

@@ -403,10 +403,10 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"channels": ["PUSH"]},
         {"channels.0": "A push needs a title too: say it under `content.push`."},
     ),
-    "nobody": ({"audience": {"customerIds": []}}, {"audience.customerIds": "Give 1 to 10000 ids; 0 given."}),
+    "nobody": ({"audience": {"customerIds": []}}, {"audience.customerIds": "Give 1 to 5000 ids; 0 given."}),
     "too many": (
         {"audience": {"customerIds": ["x"] * (MOST_CUSTOMERS + 1)}},
-        {"audience.customerIds": "Give 1 to 10000 ids; 10001 given."},
+        {"audience.customerIds": "Give 1 to 5000 ids; 5001 given."},
     ),
     "ids of other things": (
         {"audience": {"customerIds": [AWA, TEMPLATE, "?"]}},
