@@ -18,15 +18,10 @@ import typer
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 from sqlalchemy import Connection, create_engine, make_url
 
-from adapters.chatfuel.sandbox import ChatfuelSandbox
-from adapters.hyber.sandbox import HyberSandbox
-from adapters.mercately.sandbox import MercatelySandbox
-from adapters.poster.sandbox import PosterSandbox
-from adapters.sandbox import Sandbox
 from adapters.storage.client import CONNECTIONS
 from bench.process import gateway
 from bench.report import machine
-from bench.soak import REST, Soak, fill, is_as, prepare, rested
+from bench.soak import REST, Soak, fill, is_as, prepare, rested, vendors
 from bench.truth import Truth
 from tests.services import Mariadb
 
@@ -146,17 +141,8 @@ async def judge_pool(crowd: Crowd, database: Database) -> str:
 
 async def measure(folder: Path, url: str, many: int) -> bool:
     async with AsyncExitStack() as stack:
-        sandboxes: list[Sandbox] = [
-            MercatelySandbox(),
-            PosterSandbox(),
-            HyberSandbox(moment=0.2),
-            ChatfuelSandbox(),
-        ]
-        settings = {"database_url": url, "sandbox": "off", "log_level": "warning", "log_format": "json"}
-        settings |= {"database_timeout": "10", "directory_interval": "0", "rate": "0"}
-        for sandbox in sandboxes:
-            await stack.enter_async_context(sandbox)
-            settings |= {f"{sandbox.name}__{name}": value for name, value in sandbox.settings.items()}
+        sandboxes, settings = await vendors(stack)
+        settings |= {"database_url": url, "directory_interval": "0", "rate": "0"}
         await prepare(url)
         await fill(folder, settings)
         engine = create_engine(make_url(url).set(drivername="mysql+pymysql"), isolation_level="AUTOCOMMIT")

@@ -407,22 +407,28 @@ def is_as(state: State, before: State) -> bool:
     )
 
 
+async def vendors(stack: AsyncExitStack) -> tuple[list[Sandbox], dict[str, str]]:
+    """The sandboxes of all of them, and the settings of a gateway that asks them."""
+    sandboxes: list[Sandbox] = [
+        MercatelySandbox(),
+        PosterSandbox(),
+        HyberSandbox(moment=0.2),
+        ChatfuelSandbox(),
+    ]
+    settings = {"sandbox": "off", "log_level": "warning", "log_format": "json", "database_timeout": "10"}
+    for sandbox in sandboxes:
+        await stack.enter_async_context(sandbox)
+        settings |= {f"{sandbox.name}__{name}": value for name, value in sandbox.settings.items()}
+    return sandboxes, settings
+
+
 async def measure(
     folder: Path, database: str, minutes: float, connections: int, every: float, settle: float, planted: bool
 ) -> bool:
     truth = Truth()
     async with AsyncExitStack() as stack:
-        sandboxes: list[Sandbox] = [
-            MercatelySandbox(),
-            PosterSandbox(),
-            HyberSandbox(moment=0.2),
-            ChatfuelSandbox(),
-        ]
-        settings = {"database_url": database, "sandbox": "off", "log_level": "warning", "log_format": "json"}
-        settings |= {"database_timeout": "10", "directory_interval": "0" if planted else "20"}
-        for sandbox in sandboxes:
-            await stack.enter_async_context(sandbox)
-            settings |= {f"{sandbox.name}__{name}": value for name, value in sandbox.settings.items()}
+        sandboxes, settings = await vendors(stack)
+        settings |= {"database_url": database, "directory_interval": "0" if planted else "20"}
         await prepare(database)
         if not planted:
             await fill(folder, settings)

@@ -62,6 +62,7 @@ class Compiled:
         self._operations: dict[str | None, Operation | None] = {}
         self._told: dict[str | None, ExecutionResult] = {}
         """Answers to introspection."""
+        self._told_size = 0
 
     def run(
         self, executor: StrawberryGraphQLCoreExecutionContext
@@ -86,6 +87,7 @@ class Compiled:
         """What is said of the schema itself is the same each time."""
         if introspects(operation) and isinstance(result, ExecutionResult) and not result.errors:
             self._told[_name(operation)] = result
+            self._told_size += BYTES_A_CHARACTER * len(orjson.dumps(result.data))
             self._account()
 
     def _operation(self, name: str | None) -> Operation | None:
@@ -97,8 +99,7 @@ class Compiled:
         return self._operations[name]
 
     def _account(self) -> None:
-        size = sum(operation.size for operation in self._operations.values() if operation)
-        size += sum(BYTES_A_CHARACTER * len(orjson.dumps(told.data)) for told in self._told.values())
+        size = self._told_size + sum(operation.size for operation in self._operations.values() if operation)
         if size != self.size:
             self._grown(size - self.size)
             self.size = size

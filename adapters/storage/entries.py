@@ -111,8 +111,8 @@ async def write_entries(
     changed = [contact for key, row in rows.items() for contact in _changed(before.get(key), _contact(row))]
     persons = await assign(connection, changed) if changed else {}
     others = before.keys() & rows.keys() - {contact.key for contact in changed}
-    said_anew = [key for key in others if _sums_up_else(before[key], rows[key])]
-    await sum_up(connection, {persons.get(key, before[key].person) for key in said_anew})
+    said_otherwise = [key for key in others if _says_otherwise(before[key], rows[key])]
+    await sum_up(connection, {persons.get(key, before[key].person) for key in said_otherwise})
     await _tag(
         connection,
         {row.id: (persons.get(key, row.person), _to_tags(by_key[key])) for key, row in here.items()},
@@ -161,7 +161,7 @@ def _changed(before: AnyRow | None, now: Contact) -> Sequence[Contact]:
     return () if before.person and was == now else (was, now)
 
 
-def _sums_up_else(before: AnyRow, now: Mapping[str, Any]) -> bool:
+def _says_otherwise(before: AnyRow, now: Mapping[str, Any]) -> bool:
     return any(getattr(before, name) != now[name] for name in SUMMED_UP)
 
 
