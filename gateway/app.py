@@ -15,11 +15,12 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 from adapters import open_adapters, tracing
 from adapters.lines import Lines
 from adapters.tracing import Kind, Span
-from gateway import door, explorer, health, reports
+from gateway import door, explorer, reports
 from gateway.credentials import open_credentials
 from gateway.errors import codes
 from gateway.gate import OPEN, Gate
 from gateway.graph import Graph, build_graph
+from gateway.health import Health
 from gateway.keys import (
     ADAPTERS,
     CALLER,
@@ -54,7 +55,7 @@ _NO_TRACE = nullcontext()
 
 def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.Application:
     view, gate, metrics = View(graph or build_graph(settings), settings), Gate(settings), Metrics()
-    page = Page(settings, metrics)
+    page, health = Page(settings, metrics), Health()
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         async with (
@@ -73,7 +74,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
 
     app = web.Application(middlewares=[account], client_max_size=settings.body_limit)
     app[GATE], app[METRICS] = gate, metrics
-    app.cleanup_ctx.extend([resources, gate.opened])
+    app.cleanup_ctx.extend([resources, gate.opened, health.opened])
     app.on_response_prepare.append(gate.mark)
     app.on_shutdown.append(view.close_streams)
     app.add_routes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -13,10 +13,14 @@ from graphql import (
     DocumentNode,
     ExecutionResult,
     FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
+    InlineFragmentNode,
     OperationDefinitionNode,
+    SelectionSetNode,
 )
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
@@ -24,6 +28,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.cast import get_strawberry_type_cast
 from strawberry.types.field import StrawberryField
 
+from gateway.aside import aside
 from gateway.execution import Attribute, Described, NotCompiled, Operation, Relation, compile
 from gateway.settings import UseExecutor
 from resolvers.context import Context
@@ -68,7 +73,7 @@ class Compiled:
         self, executor: StrawberryGraphQLCoreExecutionContext
     ) -> ExecutionResult | Awaitable[ExecutionResult] | None:
         """None where graphql-core has to."""
-        if introspects(executor.operation):
+        if introspects(executor.operation.selection_set, executor.fragment_definitions):
             return self._told.get(_name(executor.operation))
         if self._runs_before:
             self._runs_before -= 1
@@ -83,9 +88,9 @@ class Compiled:
         finally:
             self._account()
 
-    def keep(self, operation: OperationDefinitionNode, result: Any) -> None:
+    def keep(self, operation: OperationDefinitionNode, result: ExecutionResult) -> None:
         """What is said of the schema itself is the same each time."""
-        if introspects(operation) and isinstance(result, ExecutionResult) and not result.errors:
+        if not operation.variable_definitions and not result.errors:
             self._told[_name(operation)] = result
             self._told_size += BYTES_A_CHARACTER * len(orjson.dumps(result.data))
             self._account()
@@ -105,12 +110,20 @@ class Compiled:
             self.size = size
 
 
-def introspects(operation: OperationDefinitionNode) -> bool:
-    """Does it ask for the schema and nothing else, each time the same?"""
-    return not operation.variable_definitions and all(
-        isinstance(field, FieldNode) and field.name.value in ("__schema", "__type") and not field.directives
-        for field in operation.selection_set.selections
-    )
+def introspects(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> bool:
+    """Do they ask for the schema and for nothing else?"""
+    for each in selections.selections:
+        if isinstance(each, FieldNode):
+            if each.name.value not in ("__schema", "__type"):
+                return False
+        elif isinstance(each, InlineFragmentNode):
+            if not introspects(each.selection_set, fragments):
+                return False
+        elif isinstance(each, FragmentSpreadNode):
+            fragment = fragments.get(each.name.value)
+            if fragment and not introspects(fragment.selection_set, fragments):
+                return False
+    return True
 
 
 def _name(operation: OperationDefinitionNode) -> str | None:
@@ -131,10 +144,16 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             context.counts.executed(UseExecutor.CORE if result is None else UseExecutor.COMPILED)
         if result is not None:
             return result
-        ours: Any = super().execute_operation(serially)
+        if introspects(self.operation.selection_set, self.fragment_definitions):
+            return self._introspected(compiled)
+        return super().execute_operation(serially)
+
+    async def _introspected(self, compiled: Compiled | None) -> Any:
+        """Of the whole schema that takes longer than others are to wait."""
+        result: Any = await aside(super().execute_operation)
         if compiled:
-            compiled.keep(self.operation, ours)
-        return ours
+            compiled.keep(self.operation, result)
+        return result
 
 
 def described(type: GraphQLObjectType, field: GraphQLField) -> Described:

@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -42,9 +42,10 @@ from strawberry.types.graphql import OperationType as Kind
 from adapters import tracing
 from adapters.cache import stale_answers
 from adapters.deadline import deadline
+from gateway.aside import aside
 from gateway.documents import Cache, Documents, trusted
 from gateway.errors import Refused, codes, presented
-from gateway.executor import AFTER, Compiled, Executor
+from gateway.executor import AFTER, Compiled, Executor, introspects
 from gateway.limits import Measure, Pass, check, check_measure, check_operations, check_values, read
 from gateway.settings import Limits, Settings, UseExecutor
 from resolvers.context import Context
@@ -66,6 +67,8 @@ A_TOKEN = 700
 """Bytes that one takes, parsed."""
 OPERATION = "graphql"
 """As a span is called until it is known what is run."""
+LONG = 1_000
+"""Characters of a document that takes about 5 ms to read."""
 FAULTS = 20
 """So many are told at once."""
 MERGING = (OverlappingFieldsCanBeMergedRule,)
@@ -178,35 +181,30 @@ class Graph(strawberry.Schema):
         return self._schema
 
     async def prepare(self, query: str | None, extensions: Mapping[str, Any] | None) -> None:
-        """Reads what is to be run, and lets others in between the steps: all at once they would wait long."""
+        """Reads what is to be run; what is long is read aside, for others would wait."""
         with suppress(Refused):  # that is said when it is looked at
             text = self._documents.text(query, extensions)
-            if text and self._cache.get(text) is None:
-                for prepared in self._prepare(text):
-                    if prepared is None:
-                        await asyncio.sleep(0)
+            if text and len(text) > LONG and self._cache.get(text) is None:
+                self._keep(text, await aside(self._read, text))
 
     def prepared(self, text: str) -> Prepared:
-        return self._cache.get(text) or next(filter(None, self._prepare(text)))
+        return self._cache.get(text) or self._keep(text, self._read(text))
 
-    def _prepare(self, text: str) -> Iterator[Prepared | None]:
-        """None after each step, and in the end what is kept."""
+    def _read(self, text: str) -> Prepared:
         document, measures, compiled = None, dict[str | None, Measure](), None
         try:
             document = read(text, self._limits)
-            yield None
             measures = self._measured(document)
-            yield None
-            faults = self._invalid(document, RULES)
-            yield None
-            faults = faults or self._invalid(document, MERGING)
+            faults = self._invalid(document, RULES) or self._invalid(document, MERGING)
             compiled = self._compiled(text, document)
         except GraphQLError as error:
             faults = [error.with_traceback(None)]
-        prepared = Prepared(document, faults, measures, compiled)
-        tokens = document.token_count if document else 0
+        return Prepared(document, faults, measures, compiled)
+
+    def _keep(self, text: str, prepared: Prepared) -> Prepared:
+        tokens = prepared.document.token_count if prepared.document else 0
         self._cache.put(text, prepared, 1_000 + len(text) + A_TOKEN * (tokens or 0))
-        yield prepared
+        return prepared
 
     def _compiled(self, text: str, document: DocumentNode) -> Compiled | None:
         if self._compiles_after is None:
@@ -230,6 +228,8 @@ class Graph(strawberry.Schema):
             if isinstance(operation, OperationDefinitionNode):
                 measure = walk.operation(operation)
                 check_measure(self._limits, measure)
+                if measure.types and not introspects(operation.selection_set, walk.fragments):
+                    raise Refused("Ask for all types in an operation of its own: it takes long to tell them.")
                 if not measure.varies:
                     check(self._limits, "cost", measure.cost)
                 measures[operation.name.value if operation.name else None] = measure

@@ -170,9 +170,10 @@ async def test_every_hostile_frame_closes_with_its_code_and_nobody_else_notices(
 
     async with peer(gateway) as other, held() as longest:
         other.writer.write(INIT)
+        said = [json.loads((await other.frame())[1])]
         codes = await asyncio.gather(*(closed_with(frames) for frames, _ in FRAMES.values()))
         other.writer.write(text(subscribe(query="{ __typename }")))
-        said = [json.loads((await other.frame())[1]) for _ in range(3)]
+        said += [json.loads((await other.frame())[1]) for _ in range(2)]
 
     assert dict(zip(FRAMES, codes, strict=True)) == {name: code for name, (_, code) in FRAMES.items()}
     assert [each["type"] for each in said] == ["connection_ack", "next", "complete"]
