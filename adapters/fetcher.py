@@ -1,6 +1,6 @@
-"""The fetcher: GETs over the connections of aiohttp's session, by its parser.
+"""The fetcher: asks over the connections that aiohttp makes and keeps, by its parser.
 
-The session itself, which is ready for every other kind of request, takes four times as long for one. Cookies,
+Its session, which is ready for every other kind of request, takes four times as long for one. Cookies,
 proxies, redirects and second tries our sources have none of; all that goes over a connection is aiohttp's.
 """
 
@@ -36,12 +36,23 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class Body(NamedTuple):
+    kind: str
+    content: bytes
+
+
+class Departure:
+    """Whether a request has got a connection, and more or less of it went out on it."""
+
+    has_left = False
+
+
 class _Host:
     """What all requests to it have in common, made once as aiohttp makes it."""
 
-    def __init__(self, session: aiohttp.ClientSession, origin: str) -> None:
+    def __init__(self, headers: CIMultiDict[str], origin: str) -> None:
         url, auth = strip_auth_from_url(URL(origin))
-        self.request = aiohttp.ClientRequest("GET", url, headers=session.headers, auth=auth)
+        self.request = aiohttp.ClientRequest("GET", url, headers=headers, auth=auth)
         self.head = self.head_with({})
 
     def head_with(self, headers: Mapping[str, str]) -> bytes:
@@ -52,27 +63,47 @@ class _Host:
 
 
 class Fetcher:
-    def __init__(self, session: aiohttp.ClientSession, connect_timeout: float, largest: int) -> None:
-        self._session = session
+    def __init__(
+        self,
+        connector: aiohttp.TCPConnector,
+        headers: Mapping[str, str],
+        connect_timeout: float,
+        largest: int,
+    ) -> None:
+        self._connector = connector
+        self._headers = CIMultiDict(headers)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout, ceil_threshold=inf)
         self._largest = largest
         self._hosts: dict[str, _Host] = {}
 
-    async def get(
-        self, url: str, params: Mapping[str, str], headers: Mapping[str, str] | None, seconds: float
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        *,
+        seconds: float,
+        departure: Departure | None = None,
     ) -> Answer:
         """Fails as aiohttp's session does; the time is that of all, with what it waits for a connection."""
         origin, target = _parts(url, params)
         host = self._hosts.get(origin)
         if host is None:
-            host = self._hosts[origin] = _Host(self._session, origin)
+            host = self._hosts[origin] = _Host(self._headers, origin)
+        content = b""
+        if body is not None:
+            content = body.content
+            headers = {**(headers or {}), "Content-Type": body.kind, "Content-Length": str(len(content))}
         head = host.head_with(headers) if headers else host.head
-        if self._session.connector is None:
-            raise RuntimeError("The session is closed.")
+        request = b"%s %s HTTP/1.1%s%s" % (method.encode(), target.encode(), head, content)
         async with asyncio.timeout(seconds):
-            connection = await self._session.connector.connect(host.request, [], self._timeout)
+            connection = await self._connector.connect(host.request, [], self._timeout)
             try:
-                answer = await self._exchange(connection, b"GET %s HTTP/1.1%s" % (target.encode(), head))
+                if departure:
+                    departure.has_left = True
+                answer = await self._exchange(connection, request)
             except BaseException:
                 connection.close()
                 raise

@@ -16,6 +16,7 @@ from math import ceil, inf
 from time import monotonic, time
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
@@ -37,7 +38,7 @@ from adapters.errors import (
     Unasked,
     Unavailable,
 )
-from adapters.fetcher import Answer, Fetcher, TooLarge, body_of
+from adapters.fetcher import Body, Departure, Fetcher, TooLarge
 from adapters.flights import Flights
 from adapters.record import Record
 from adapters.sandbox import Sandbox
@@ -160,7 +161,7 @@ class Rest(ABC):
     Settings: ClassVar[type[Source]]
     Sandbox: ClassVar[type[Sandbox]]
 
-    def __init__(self, settings: Source, mode: Mode, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Source, mode: Mode, connector: aiohttp.TCPConnector) -> None:
         self.mode = mode
         self.record = Record(self.title)
         self._settings = settings
@@ -168,8 +169,8 @@ class Rest(ABC):
         """Whoever wants to know that a circuit of its is in another state."""
         self._circuits = dict[str, Circuit]()
         self._circuit(settings.url)
-        self._session = session
-        self._fetcher = Fetcher(session, settings.connect_timeout, LARGEST_ANSWER)
+        headers = {"Accept": "application/json", "User-Agent": "Switchboard", **self.headers(settings)}
+        self._fetcher = Fetcher(connector, headers, settings.connect_timeout, LARGEST_ANSWER)
         self._border = _Border(self.name, self.title)
         self._flights = Flights()
         self._cache = Cache()
@@ -178,18 +179,9 @@ class Rest(ABC):
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Source, mode: Mode) -> AsyncIterator[Self]:
-        # The connection limit is the bulkhead; cookies and proxies of the environment would let one caller's
-        # call change another's.
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.connections),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": "Switchboard", **cls.headers(settings)},
-            timeout=_within(settings.timeout, settings),
-            trust_env=False,
-            middlewares=(_only_once,),
-            request_class=_Request,
-        ) as session:
-            yield cls(settings, mode, session)
+        connector = aiohttp.TCPConnector(limit=settings.connections)  # which is the bulkhead
+        async with connector:
+            yield cls(settings, mode, connector)
 
     @classmethod
     def headers(cls, settings: Any) -> Mapping[str, str]:
@@ -298,17 +290,32 @@ class Rest(ABC):
         usual = self.record.percentile(95) or 0
         return min(self.timeout, max(self._settings.probe_interval, 2 * usual))
 
-    async def _change(self, question: str, method: str, path: str, answer: type[T], **request: Any) -> T:
+    async def _change(
+        self,
+        question: str,
+        method: str,
+        path: str,
+        answer: type[T],
+        /,
+        *,
+        json: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
+        **parameters: str,
+    ) -> T:
         """Asks for a change: once, whatever happens, and for this caller alone.
 
         What fails without a clear no may have been done, unless it never left. Either way nobody gets an
         answer from before it.
         """
-        departure = _Departure()
+        if form is None:
+            body = Body("application/json", msgspec.json.encode(json))
+        else:
+            body = Body("application/x-www-form-urlencoded", urlencode(form).encode())
+        departure, read = Departure(), self._reader(answer)
         try:
             async with asyncio.timeout_at(deadline.current()):
                 return await self._call(
-                    question, method, path, self._reader(answer), middlewares=(departure,), **request
+                    question, method, path, read, params=parameters, body=body, departure=departure
                 )
         except TimeoutError as error:
             late = TimedOut(self.name, f"{self.title} did not answer within this request's time.")
@@ -340,7 +347,8 @@ class Rest(ABC):
         *,
         params: Mapping[str, str] | None = None,
         seconds: float | None = None,
-        **request: Any,
+        body: Body | None = None,
+        departure: Departure | None = None,
     ) -> T:
         if self.mode is Mode.OFF:
             raise Misconfigured(
@@ -351,23 +359,25 @@ class Rest(ABC):
         self._check(circuit)
         turn, ending = circuit.begin(), None
         call = self.record.call(question)
-        status, body, detail = 0, b"", None
+        status, said, detail = 0, b"", None
         with tracing.span(f"{self.name} {question}", Kind.CLIENT) as span:
             try:
                 with call, self._border:
-                    query = {**(params or {}), **self.parameters(self._settings)}
-                    if method == "GET":
-                        patience = self.timeout if seconds is None else seconds
-                        asked = self._fetcher.get(url, query, tracing.headers(), patience)
-                    else:
-                        asked = self._sent(method, url, query, **request)
-                    status, headers, body = await asked
-                    if refusal := self._refusal(status, body):
+                    status, headers, said = await self._fetcher.ask(
+                        method,
+                        url,
+                        {**(params or {}), **self.parameters(self._settings)},
+                        tracing.headers(),
+                        body,
+                        seconds=self.timeout if seconds is None else seconds,
+                        departure=departure,
+                    )
+                    if refusal := self._refusal(status, said):
                         if isinstance(refusal, Unavailable):
                             refusal.retry_after = _seconds(headers.get("Retry-After"))
                         raise refusal
                     try:
-                        return read(body)
+                        return read(said)
                     except UNREADABLE as error:
                         raise error.with_traceback(None)  # noqa: B904 - it is the same, without the answer
             except SourceError as error:
@@ -388,10 +398,10 @@ class Rest(ABC):
                     outcome=call.outcome,
                     status=status,
                     ms=round(call.seconds * 1000, 1),
-                    bytes=len(body),
+                    bytes=len(said),
                     **({"detail": detail} if detail else {}),
                 )
-                body = b""  # an error keeps its frames alive until the garbage collector comes by
+                said = b""  # an error keeps its frames alive until the garbage collector comes by
 
     def _tell(self, span: tracing.Span, method: str, path: str, status: int, outcome: str) -> None:
         span.say({"switchboard.source": self.name, "http.request.method": method})
@@ -409,13 +419,6 @@ class Rest(ABC):
         why = "asks us to slow down" if circuit.paused else "keeps failing"
         when = f"tried again in {ceil(wait)} s" if wait else "being tried again at this moment"
         raise Unasked(self.name, f"{self.title} {why} and is {when}.")
-
-    async def _sent(self, method: str, url: str, query: Mapping[str, str], **request: Any) -> Answer:
-        """By the session, which knows how to send a body."""
-        async with self._session.request(
-            method, url, params=query, allow_redirects=False, headers=tracing.headers(), **request
-        ) as response:
-            return Answer(response.status, response.headers, await body_of(response.content, LARGEST_ANSWER))
 
     def _refusal(self, status: int, body: bytes) -> SourceError | None:
         """The error that an answer is, by its status; a vendor with manners of its own overrides it."""
@@ -497,56 +500,6 @@ def _route(path: str) -> str | None:
     if isinstance(path, Path):
         return path.route
     return path if _NOBODYS.fullmatch(path) else None
-
-
-def _within(seconds: float, settings: Source) -> aiohttp.ClientTimeout:
-    """The time of a call, with what it waits for a free connection."""
-    # Without the threshold aiohttp rounds what is longer than 5 seconds up to whole ones.
-    return aiohttp.ClientTimeout(total=seconds, sock_connect=settings.connect_timeout, ceil_threshold=inf)
-
-
-class _Request(aiohttp.ClientRequest):
-    has_left = False
-    """It got a connection, and more or less of it went out on it."""
-
-    async def send(self, conn: Any) -> aiohttp.ClientResponse:
-        self.has_left = True
-        return await super().send(conn)
-
-
-class _Dropped(aiohttp.ClientConnectionError):
-    """The connection, after what we sent; not one of those errors at which aiohttp sends it again.
-
-    It would count neither for the circuit nor as one of the second tries, and be made of a change as well.
-    """
-
-
-async def _only_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Dropped from error
-
-
-class _Departure:
-    """Whether a request has left."""
-
-    def __init__(self) -> None:
-        self._request: aiohttp.ClientRequest | None = None
-
-    @property
-    def has_left(self) -> bool:
-        return isinstance(self._request, _Request) and self._request.has_left
-
-    async def __call__(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        self._request = request
-        return await _only_once(request, handler)
 
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from aiohttp import ClientSession, encode_basic_auth
+from aiohttp import TCPConnector, encode_basic_auth
 from pydantic import Field, SecretStr, field_validator
 
 from adapters.errors import Fault, Rejected, SourceError, Unacceptable, Unavailable
@@ -102,8 +102,8 @@ class Hyber(Rest):
 
     _settings: HyberSettings
 
-    def __init__(self, settings: Source, mode: Mode, session: ClientSession) -> None:
-        super().__init__(settings, mode, session)
+    def __init__(self, settings: Source, mode: Mode, connector: TCPConnector) -> None:
+        super().__init__(settings, mode, connector)
         # One that answers slowly keeps nobody waiting who comes later.
         self._sending = Together(self._send_all, in_turn=False)
 

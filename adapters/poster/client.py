@@ -273,9 +273,7 @@ class Poster(Rest):
 
     async def _write(self, question: str, method: str, answer: type[T], form: Mapping[str, str]) -> T:
         try:
-            return await self._change(
-                question, "POST", API + method, answer, params={"format": "json"}, data=form
-            )
+            return await self._change(question, "POST", API + method, answer, form=form, format="json")
         except Rejected as refusal:
             if refusal.vendor_code not in FAULTS:
                 raise

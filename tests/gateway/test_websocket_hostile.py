@@ -168,12 +168,11 @@ async def test_every_hostile_frame_closes_with_its_code_and_nobody_else_notices(
                 opened.writer.write(frames)
             return await asyncio.wait_for(opened.closed(), 10)
 
-    async with peer(gateway) as other, held() as longest:
+    async with held() as longest, peer(gateway) as other:
         other.writer.write(INIT)
-        said = [json.loads((await other.frame())[1])]
         codes = await asyncio.gather(*(closed_with(frames) for frames, _ in FRAMES.values()))
         other.writer.write(text(subscribe(query="{ __typename }")))
-        said += [json.loads((await other.frame())[1]) for _ in range(2)]
+        said = [json.loads((await other.frame())[1]) for _ in range(3)]
 
     assert dict(zip(FRAMES, codes, strict=True)) == {name: code for name, (_, code) in FRAMES.items()}
     assert [each["type"] for each in said] == ["connection_ack", "next", "complete"]
@@ -216,7 +215,7 @@ async def test_one_operation_more_than_may_run_is_refused_and_the_others_go_on(g
 async def test_a_flood_of_pings_leaves_room_for_others(
     gateway: Gateway, ping: bytes, many: int, pong: bytes
 ) -> None:
-    async with peer(gateway) as opened, held() as longest:
+    async with held() as longest, peer(gateway) as opened:
         opened.writer.write(INIT + ping * many)
         assert await opened.frame() == (TEXT, b'{"type":"connection_ack"}')
         assert await opened.reader.readexactly(many * len(pong)) == pong * many
