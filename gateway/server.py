@@ -170,7 +170,8 @@ async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, st
             await web.SockSite(runner, again, backlog=WAITING).start()
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need never walk it again
-        gc.set_threshold(20_000, 10, 10)  # nor, all the time, what requests in flight have made since
+        # Nor all the time what requests in flight have made since, nor for long at once: others wait for it.
+        gc.set_threshold(5_000, 8, 10)
         await stop.wait()
         log.info("stopping")
     finally:
