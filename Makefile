@@ -14,7 +14,7 @@ REGISTRIES := registry[.]npmjs|pythonhost[e]d|pypi[.]org
 PEERS := bench/peers/node bench/peers/node/hive
 
 .PHONY: help run test check format explorer picture lock bench bench-messages bench-broadcast bench-faults bench-soak \
-	bench-cancelled bench-overload bench-differential bench-peers bench-clients clean
+	bench-cancelled bench-overload bench-hostile bench-differential bench-peers bench-clients clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -81,6 +81,9 @@ bench-cancelled: .venv/installed-dev ## Wrong answers and lost connections after
 
 bench-overload: .venv/installed-dev ## What a process does that is offered four times what it can: 1 minute, machine quiet
 	$(BIN)/python -m bench.overload
+
+bench-hostile: .venv/installed-dev ## How long others wait while one caller sends what is made to hurt: 4 minutes, machine quiet
+	$(BIN)/python -m bench.hostile
 
 bench-differential: .venv/installed-dev ## Compiled operations beside graphql-core's, 10,000 cases: 10 minutes
 	$(BIN)/python -m bench.differential

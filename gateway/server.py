@@ -171,7 +171,7 @@ async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, st
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need never walk it again
         # Nor all the time what requests in flight have made since, nor for long at once: others wait for it.
-        gc.set_threshold(5_000, 8, 10)
+        gc.set_threshold(5_000, 8, 50)
         await stop.wait()
         log.info("stopping")
     finally:

@@ -106,7 +106,7 @@ class Limits(BaseModel):
         description="Fields that an answer may hold: `first` multiplies what is in a connection, and a list "
         "that has no `first` counts as 10 items.",
     )
-    values: int = Field(11_000, ge=10, le=1_000_000, description="Values that its variables may hold.")
+    values: int = Field(6_000, ge=10, le=1_000_000, description="Values that its variables may hold.")
 
 
 class Settings(BaseSettings):

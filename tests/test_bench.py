@@ -124,6 +124,13 @@ def test_what_grows_is_seen_among_what_goes_up_and_down() -> None:
     assert all(grown > most for _, grown, most in growth(leaky))
 
 
+def test_it_is_told_how_long_others_wait_while_one_sends_what_hurts() -> None:
+    said = run("bench.hostile", "introspection", "tokens", "--seconds", "0.5").stdout
+
+    for name in ("introspection", "tokens"):
+        assert re.search(rf"^\| {name} \| \d+ \| \d+\.\d \| \d+\.\d \| \d+ \| (NO)? ?\|$", said, re.M), said
+
+
 def test_what_is_too_much_is_refused_at_once() -> None:
     said = run("bench.overload", "--seconds", "1").stdout
 

@@ -56,6 +56,10 @@ class _Condition(NamedTuple):
         return one.correlate_except(self.rows).scalar_subquery().is_not(None)
 
 
+_EVERYBODY = _Condition(ENTRY.alias(), ())
+"""Once: to name the columns of an alias takes as long as to ask."""
+
+
 class Walk:
     """One question about the list: who, of those after somebody, meets a filter?"""
 
@@ -98,9 +102,8 @@ class Walk:
     async def _plan(self) -> tuple[_Condition, tuple[ColumnElement[bool], ...], int]:
         """What to walk along (what the fewest rows meet), what else must hold; how many rows."""
         if not self._conditions:
-            everybody = _Condition(ENTRY.alias(), ())
-            tests = (says(everybody.rows.c.words, self._readings),) if self._readings else ()
-            return everybody, tests, await self._size(everybody) if tests else 0
+            tests = (says(_EVERYBODY.rows.c.words, self._readings),) if self._readings else ()
+            return _EVERYBODY, tests, await self._size(_EVERYBODY) if tests else 0
         sizes = [await self._size(condition) for condition in self._conditions]
         size, at = min((size, at) for at, size in enumerate(sizes))
         lead, others = self._conditions[at], self._conditions[:at] + self._conditions[at + 1 :]
