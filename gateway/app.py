@@ -112,10 +112,8 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
             finally:
                 leave()
             status = response.status
-        except web.HTTPException as answer:
-            status = answer.status
-            answer.headers["X-Request-Id"] = request_id
-            raise
+        except web.HTTPException as raised:
+            status, response = raised.status, _as_response(raised)
         except Exception:
             log.exception("unexpected")
             status, response = 500, _unexpected(request_id)
@@ -137,6 +135,11 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
     return response
+
+
+def _as_response(raised: web.HTTPException) -> web.Response:
+    """Raised further, aiohttp would keep it and its frames in a circle, with all that the request holds."""
+    return web.Response(status=raised.status, reason=raised.reason, body=raised.body, headers=raised.headers)
 
 
 def _arrived(request: web.Request) -> AbstractContextManager[None]:
