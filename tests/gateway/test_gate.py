@@ -1,12 +1,13 @@
 """The gate: what is refused before anybody looks at it, because of who asks, from where, and how many do."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, ClientSession, WSServerHandshakeError
+from aiohttp import ClientResponse, ClientSession, WSServerHandshakeError, web
 from pydantic import SecretStr
 
 from gateway import gate
@@ -210,3 +211,21 @@ async def test_sockets_are_counted_for_each_caller_and_for_all(gateway: Gateway)
         assert (await post(gateway)).status == 200
     async with AsyncExitStack() as stack:
         assert await opened(stack, "198.51.100.1") == 101
+
+
+async def test_of_who_is_refused_nothing_stays_for_the_garbage_collector(gateway: Gateway) -> None:
+    """Where much is refused, it would fill the memory faster than it is collected."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for number in range(10):
+            headers = {"Origin": FOREIGN} | by(f"5.5.5.{number}")
+            async with gateway.session.post(f"{gateway.url}/graphql", json=QUERY, headers=headers) as answer:
+                assert answer.status == 403
+        gc.collect()
+        assert not [kept for kept in gc.garbage if isinstance(kept, web.Request)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
