@@ -81,7 +81,7 @@ RULES = (
 
 # A small part of what graphql-core would spend on a single document: it takes as long as others may have to
 # wait for it. And introspection as its tools ask for it.
-overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 10_000
+overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 20_000
 validation_context.MAX_FRAGMENT_WORK = 5_000
 max_introspection_depth_rule.MAX_LIST_DEPTH = 2
 

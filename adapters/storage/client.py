@@ -23,7 +23,7 @@ from adapters.storage.api_keys import ApiKeys
 from adapters.storage.attic import Attic
 from adapters.storage.broadcasts import Broadcasts
 from adapters.storage.chunks import Chunks
-from adapters.storage.cursor import fetch_at_once
+from adapters.storage.cursor import begin_to_read, fetch_at_once
 from adapters.storage.database import PATIENCE, Database, border
 from adapters.storage.directory import Directory
 from adapters.storage.everyprint import Everyprint
@@ -150,8 +150,10 @@ def _sqlite(url: str, connections: int, threads: WeakSet[Thread]) -> AsyncEngine
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get("writes"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            begin_to_read(connection)
 
     return engine
 

@@ -1,7 +1,8 @@
 """Cursor: on SQLite, a statement is one errand to the driver's thread, which comes back with all its rows.
 
 SQLAlchemy's goes there to be opened, to execute, to fetch and to be closed: each way costs more than most of
-our statements.
+our statements. A transaction that only reads begins with its first statement, on the same way, and nobody
+waits for its end.
 """
 
 import sqlite3
@@ -9,9 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection, AsyncAdapt_aiosqlite_cursor
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+TO_BEGIN, READS = "is_to_begin", "only_reads"
+"""Of a transaction, kept with the driver's connection: SQLAlchemy's takes no attributes of ours."""
 
 
 class _Told(NamedTuple):
@@ -41,8 +45,11 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
     async def _send(self, execute: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> None:
         driver: Any = self._connection
+        begins = _is_to_begin(driver)
 
         def execute_and_fetch() -> tuple[_Told, list[Any]]:
+            if begins:
+                driver._conn.execute("BEGIN")
             cursor = execute(driver._conn)
             try:
                 rows = cursor.fetchall() if cursor.description else []
@@ -64,6 +71,30 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 class _Connection(AsyncAdapt_aiosqlite_connection):
     __slots__ = ()
     _cursor_cls = _Cursor  # type: ignore[assignment]
+
+    def rollback(self) -> None:
+        driver: Any = self._connection
+        if _is_to_begin(driver):
+            return
+        if vars(driver).pop(READS, False) and driver._connection:
+            driver._tx.put_nowait((None, driver._conn.rollback))
+        else:
+            super().rollback()
+
+    def commit(self) -> None:
+        vars(self._connection).pop(READS, None)
+        if not _is_to_begin(self._connection):
+            super().commit()
+
+
+def begin_to_read(connection: Connection) -> None:
+    """With its first statement."""
+    adapted: Any = connection.connection.dbapi_connection
+    vars(adapted._connection).update({TO_BEGIN: True, READS: True})
+
+
+def _is_to_begin(driver: Any) -> bool:
+    return bool(vars(driver).pop(TO_BEGIN, False))
 
 
 def fetch_at_once(engine: AsyncEngine) -> None:
