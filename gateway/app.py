@@ -10,15 +10,17 @@ from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.web_request import BaseRequest
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from adapters import open_adapters, tracing
 from adapters.lines import Lines
 from adapters.tracing import Kind, Span
 from gateway import door, explorer, reports
+from gateway.connections import Shed
 from gateway.credentials import open_credentials
 from gateway.errors import codes
-from gateway.gate import OPEN, Gate
+from gateway.gate import FULL, OPEN, SAFE, Gate, busy
 from gateway.graph import Graph, build_graph
 from gateway.health import Health
 from gateway.keys import (
@@ -47,6 +49,9 @@ from resolvers.sending.post import open_post
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger("switchboard.request")
+GRAPH = "/graphql"
+_LOOKED_AT = hdrs.ORIGIN, "Sec-Fetch-Mode", hdrs.UPGRADE, tracing.TRACEPARENT
+"""Of whoever sends one of these, more has to be known."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _UNTRACED = (*OPEN, "/metrics")
 """Machines ask these all the time."""
@@ -83,7 +88,7 @@ def create_app(settings: Settings, lines: Lines, graph: Graph | None = None) -> 
             web.get("/health/live", health.live),
             web.get("/health/ready", health.ready),
             web.get("/metrics", page.answer),
-            web.route("*", "/graphql", view),
+            web.route("*", GRAPH, view),
             *explorer.routes(),
             *door.routes(settings),
             *reports.routes(settings),
@@ -137,6 +142,37 @@ async def account(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
+def shed(app: web.Application) -> Shed:
+    """As `account` and the gate would do it, at less cost: where there is far too much, most are refused."""
+    gate, metrics = app[GATE], app[METRICS]
+    refused = busy(FULL)
+    size = (hdrs.CONTENT_LENGTH, str(len(refused.text or "")))
+    head = "".join(f"{name}: {value}\r\n" for name, value in (*refused.headers.items(), *SAFE, size))
+    answer = f"HTTP/1.1 503 Service Unavailable\r\n{head}X-Request-Id: %s\r\n\r\n{refused.text}"
+
+    def answer_to(request: BaseRequest) -> bytes | None:
+        if not gate.is_full or not _is_plain(request):
+            return None
+        request_id = _request_id(request)
+        metrics.request(GRAPH, 503, 0)
+        log.info("request", method=request.method, path=GRAPH, status=503, ms=0.0, request_id=request_id)
+        return (answer % request_id).encode()
+
+    return answer_to
+
+
+def _is_plain(request: BaseRequest) -> bool:
+    """An operation over a connection that stays, from no page of a browser's."""
+    return (
+        request.path == GRAPH
+        and request.method == hdrs.METH_POST
+        and request.content.is_eof()
+        and request.keep_alive
+        and not any(name in request.headers for name in _LOOKED_AT)
+        and "event-stream" not in request.headers.get(hdrs.ACCEPT, "")
+    )
+
+
 def _as_response(raised: web.HTTPException) -> web.Response:
     """Raised further, aiohttp would keep it and its frames in a circle, with all that the request holds."""
     return web.Response(status=raised.status, reason=raised.reason, body=raised.body, headers=raised.headers)
@@ -167,7 +203,7 @@ def _tell(step: Span, request: web.Request, path: str, status: int) -> None:
         step.fail(str(status))
 
 
-def _request_id(request: web.Request) -> str:
+def _request_id(request: BaseRequest) -> str:
     """The caller's own, when it can do no harm in a log."""
     given = request.headers.get("X-Request-Id", "")
     return given if _REQUEST_ID.fullmatch(given) else token_hex(16)

@@ -1,6 +1,8 @@
 """Connections: how many there may be, and how long a peer may take over what it sends and what it reads."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 from aiohttp import StreamReader, hdrs, web
@@ -29,10 +31,17 @@ _FULL = (
 )
 
 
+_SHED: Any = SimpleNamespace(keep_alive=True)
+"""In place of a response, once it is written."""
+
+Shed = Callable[[BaseRequest], bytes | None]
+"""The whole answer, where there is no room for a request and nothing to be looked at for that."""
+
+
 class Runner(web.AppRunner):
     """Runs the application on connections that are bounded."""
 
-    def __init__(self, app: web.Application, *, most: int, drain: float) -> None:
+    def __init__(self, app: web.Application, *, most: int, drain: float, shed: Shed = lambda _: None) -> None:
         super().__init__(
             app,
             access_log=None,
@@ -43,17 +52,19 @@ class Runner(web.AppRunner):
             max_field_size=LONGEST_HEADER,
         )
         self._most = most
+        self._shed = shed
 
     async def _make_server(self) -> Server:
         server = await super()._make_server()
         bounded = cast("_Server", server)
         bounded.__class__ = _Server  # aiohttp asks nobody of which class it is to be
-        bounded.most = self._most
+        bounded.most, bounded.shed = self._most, self._shed
         return bounded
 
 
 class _Server(Server):
     most: int
+    shed: Shed
 
     def __call__(self) -> RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
@@ -101,6 +112,19 @@ class _Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._no_hurry()
         super().connection_lost(exc)
+
+    async def _handle_request(
+        self,
+        request: BaseRequest,
+        start_time: float | None,
+        request_handler: Callable[[BaseRequest], Awaitable[web.StreamResponse]],
+    ) -> tuple[web.StreamResponse, bool]:
+        if self.transport is not None and not self._paused:
+            answer = cast("_Server", self._manager).shed(request)
+            if answer is not None:
+                self.transport.write(answer)
+                return _SHED, False
+        return await super()._handle_request(request, start_time, request_handler)
 
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None

@@ -37,7 +37,7 @@ FULL = "There is more to do than can be done at once: come again in a moment."
 OPEN = ("/health/",)
 """Always let in, for they say how we are."""
 _EXPOSED = ", ".join(("X-Request-Id", hdrs.RETRY_AFTER))
-_SAFE = (
+SAFE = (
     (hdrs.CACHE_CONTROL, "no-store"),
     (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
     (istr("Referrer-Policy"), "no-referrer"),
@@ -127,7 +127,7 @@ class Gate:
     async def mark(self, request: web.Request, response: web.StreamResponse) -> None:
         """The headers by which browsers do with an answer what we mean them to."""
         headers = response.headers
-        for name, value in _SAFE:
+        for name, value in SAFE:
             if name not in headers:
                 headers[name] = value
         if self._origins:
@@ -158,6 +158,11 @@ class Gate:
         return self._strain.is_too_much
 
     @property
+    def is_full(self) -> bool:
+        """Are even those who wait for their turn as many as may be?"""
+        return self._under_way + len(self._waiting) >= self._most
+
+    @property
     def _room(self) -> int:
         return min(FEW, self._most) if self.is_strained else self._most
 
@@ -166,7 +171,7 @@ class Gate:
         if self._under_way < self._room and not self._waiting:
             self._under_way += 1
             return
-        if self._under_way + len(self._waiting) >= self._most:
+        if self.is_full:
             raise busy(FULL)
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)

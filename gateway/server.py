@@ -20,7 +20,7 @@ from adapters.errors import SourceError
 from adapters.lines import Lines, open_lines
 from adapters.storage.client import SchemaState, open_storage
 from gateway import demo, explorer, logs, workers
-from gateway.app import create_app
+from gateway.app import create_app, shed
 from gateway.banner import banner
 from gateway.connections import Runner
 from gateway.documents import trusted
@@ -181,7 +181,7 @@ async def serve_on(listener: socket.socket, settings: Settings, lines: Lines, st
 
 def application_runner(settings: Settings, lines: Lines, graph: Graph | None = None) -> web.AppRunner:
     app = create_app(settings, lines, graph)
-    return Runner(app, most=settings.connections, drain=settings.drain)
+    return Runner(app, most=settings.connections, drain=settings.drain, shed=shed(app))
 
 
 @contextmanager

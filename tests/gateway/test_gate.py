@@ -18,6 +18,10 @@ from tests.gateways import Gateway, gateway_on
 PROTOCOL = "graphql-transport-ws"
 QUERY = {"query": "{ __typename }"}
 OURS, FOREIGN = "https://app.example", "https://evil.example"
+OF_EACH = {"x-request-id", "date", "server", "vary"} | {
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+}
 AGENTS, TEMPLATES = {"query": "{ agents { id } }"}, {"query": "{ templates { id } }"}
 
 
@@ -157,12 +161,20 @@ async def test_whose_turn_it_is_not_finds_health_quick_and_comes_again(gateway: 
         while not gateway.mercately.asked:
             await asyncio.sleep(0.01)
         refused = await post(gateway)
+        looked_at = await post(gateway, Origin=OURS)
         async with asyncio.timeout(0.5), own.get(f"{gateway.url}/health/ready") as health:
             assert health.status == 200
         assert [(await each).status for each in slow] == [200] * 3
 
     assert refused.status == 503
     assert refused.headers["Retry-After"] == "1"
+    assert await error_of(refused) == await error_of(looked_at)
+    told, told_who_is_looked_at = (
+        {name.lower(): value for name, value in answer.headers.items() if name.lower() not in OF_EACH}
+        for answer in (refused, looked_at)
+    )
+    assert told == told_who_is_looked_at
+    assert refused.headers["X-Request-Id"] != looked_at.headers["X-Request-Id"]
     assert (await post(gateway)).status == 200
 
 
