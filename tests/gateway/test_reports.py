@@ -61,10 +61,11 @@ async def queued(gateway: Gateway, phone: str) -> Id:
 
 async def when(gateway: Gateway, id: Id, state: State) -> Message:
     async with asyncio.timeout(10):
-        async for message in changes(gateway.post, gateway.storage.messages, id):
-            if message.state is state:
-                return message
-    raise AssertionError(f"it never was {state}")
+        while True:  # who is delivered is no more told of, and may be seen yet
+            async for message in changes(gateway.post, gateway.storage.messages, id):
+                if message.state is state:
+                    return message
+            await asyncio.sleep(0.01)
 
 
 async def accepted(gateway: Gateway) -> Message:
