@@ -14,8 +14,10 @@ from sqlalchemy import Connection, event
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection, AsyncAdapt_aiosqlite_cursor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-TO_BEGIN, READS = "is_to_begin", "only_reads"
-"""Of a transaction, kept with the driver's connection: SQLAlchemy's takes no attributes of ours."""
+READING = "reading"
+"""How far a transaction that only reads is, kept with the driver's connection, for SQLAlchemy's
+takes no attributes of ours. One that writes has none."""
+BEGINS, BEGUN = "begins", "begun"
 
 
 class _Told(NamedTuple):
@@ -45,7 +47,8 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
     async def _send(self, execute: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> None:
         driver: Any = self._connection
-        begins = _is_to_begin(driver)
+        if begins := vars(driver).get(READING) == BEGINS:
+            vars(driver)[READING] = BEGUN
 
         def execute_and_fetch() -> tuple[_Told, list[Any]]:
             if begins:
@@ -74,27 +77,21 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
 
     def rollback(self) -> None:
         driver: Any = self._connection
-        if _is_to_begin(driver):
-            return
-        if vars(driver).pop(READS, False) and driver._connection:
+        reading = vars(driver).pop(READING, None)
+        if reading == BEGUN and driver._connection:
             driver._tx.put_nowait((None, driver._conn.rollback))
-        else:
+        elif reading != BEGINS:
             super().rollback()
 
     def commit(self) -> None:
-        vars(self._connection).pop(READS, None)
-        if not _is_to_begin(self._connection):
+        if vars(self._connection).pop(READING, None) != BEGINS:
             super().commit()
 
 
 def begin_to_read(connection: Connection) -> None:
     """With its first statement."""
     adapted: Any = connection.connection.dbapi_connection
-    vars(adapted._connection).update({TO_BEGIN: True, READS: True})
-
-
-def _is_to_begin(driver: Any) -> bool:
-    return bool(vars(driver).pop(TO_BEGIN, False))
+    vars(adapted._connection)[READING] = BEGINS
 
 
 def fetch_at_once(engine: AsyncEngine) -> None:
